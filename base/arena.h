@@ -24,7 +24,8 @@ UM_DEFINE_CLEANUP(struct um_arena, um_arena_free)
 void *um_arena_alloc(struct um_arena *a, size_t size);
 void *um_arena_zalloc(struct um_arena *a, size_t size);
 char *um_arena_strdup(struct um_arena *a, const char *s);
-char *um_arena_strndup(struct um_arena *a, const char *s, size_t len); /* copies len bytes, adds NUL */
+char *um_arena_strndup(struct um_arena *a, const char *s,
+		       size_t len); /* copies len bytes, adds NUL */
 char *um_arena_printf(struct um_arena *a, const char *fmt, ...) um_printf(2, 3);
 
 size_t um_arena_bytes(const struct um_arena *a); /* bytes held from the heap */

@@ -131,7 +131,8 @@ static bool parse_offset(const char **s, int *minutes)
 	if (take(s, 'Z') || take(s, 'z'))
 		return true;
 	sign = take(s, '+') ? 1 : take(s, '-') ? -1 : 0;
-	if (!sign || (h = digits(s, 2, 0, 23)) < 0 || !take(s, ':') || (m = digits(s, 2, 0, 59)) < 0)
+	if (!sign || (h = digits(s, 2, 0, 23)) < 0 || !take(s, ':') ||
+	    (m = digits(s, 2, 0, 59)) < 0)
 		return false;
 	*minutes = sign * (h * 60 + m);
 	return true;

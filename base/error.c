@@ -112,8 +112,8 @@ int um_error_wrap(struct um_error *err, int code, const char *fmt, ...)
 		return code;
 	inner = *err;
 	va_start(ap, fmt);
-	set(err, inner.code ? inner.reason : um_reason_of_errno(code), inner.code ? inner.code : code,
-	    fmt, ap);
+	set(err, inner.code ? inner.reason : um_reason_of_errno(code),
+	    inner.code ? inner.code : code, fmt, ap);
 	va_end(ap);
 	append(err, inner.code ? inner.msg : strerror(-code));
 	return code;

@@ -59,7 +59,8 @@ enum {
 };
 
 /* Sets @err (may be NULL) with the reason that um_reason_of_errno() gives. Returns @code, which
- * must be negative. The message should name the call and the object; the errno's text is not added. */
+ * must be negative. The message should name the call and the object; the errno's text is not added.
+ */
 int um_error_set(struct um_error *err, int code, const char *fmt, ...) um_printf(3, 4);
 
 /* The same with a reason of the caller's. */

@@ -77,7 +77,7 @@ static bool set_grow(struct reader *rd, struct key_set *s, const struct um_json 
 	if (!s->slots)
 		return false;
 	s->used = obj->len;
-	um_json_foreach(it, obj)
+	um_json_foreach (it, obj)
 		*set_slot(s, it->key) = it;
 	return true;
 }
@@ -306,6 +306,14 @@ static int check_surrogates(const char *data, size_t len, struct um_error *err)
 	return 0;
 }
 
+static bool blank(const char *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!memchr(" \t\r\n", data[i], 4))
+			return false;
+	return true;
+}
+
 static int syntax_error(yajl_handle h, const char *data, size_t len, struct um_error *err)
 {
 	unsigned char *text = yajl_get_error(h, 0, (const unsigned char *)data, len);
@@ -337,6 +345,8 @@ int um_json_parse(struct um_arena *a, const char *data, size_t len, const struct
 	valid = um_utf8_valid(data, len);
 	if (valid < len)
 		return um_error_set(err, -EBADMSG, "not JSON: invalid UTF-8 at byte %zu", valid);
+	if (blank(data, len))
+		return um_error_set(err, -EBADMSG, "not JSON: empty document");
 	r = check_surrogates(data, len, err);
 	if (r < 0)
 		return r;
@@ -353,9 +363,8 @@ int um_json_parse(struct um_arena *a, const char *data, size_t len, const struct
 	} else if (rd.code && own.code) {
 		r = um_error_move(err, &own);
 	} else if (rd.code) {
-		r = um_error_set(err, rd.code, "document too large: needs more than its memory limit");
-	} else if (status == yajl_status_ok) {
-		r = um_error_set(err, -EBADMSG, "not JSON: empty document");
+		r = um_error_set(err, rd.code,
+				 "document too large: needs more than its memory limit");
 	} else {
 		r = syntax_error(h, data, len, err);
 	}
@@ -370,7 +379,7 @@ struct um_json *um_json_get(const struct um_json *obj, const char *key)
 {
 	if (!um_json_is(obj, UM_JSON_OBJ))
 		return NULL;
-	um_json_foreach(it, obj)
+	um_json_foreach (it, obj)
 		if (!strcmp(it->key, key))
 			return it;
 	return NULL;
@@ -380,7 +389,7 @@ struct um_json *um_json_at(const struct um_json *arr, size_t index)
 {
 	if (!um_json_is(arr, UM_JSON_ARR))
 		return NULL;
-	um_json_foreach(it, arr)
+	um_json_foreach (it, arr)
 		if (!index--)
 			return it;
 	return NULL;
@@ -401,7 +410,7 @@ struct um_json *um_json_path(const struct um_json *n, const char *path)
 		} else if (n->type == UM_JSON_OBJ) {
 			const struct um_json *found = NULL;
 
-			um_json_foreach(it, n) {
+			um_json_foreach (it, n) {
 				if (!strncmp(it->key, path, len) && !it->key[len]) {
 					found = it;
 					break;
@@ -501,10 +510,9 @@ bool um_json_equal(const struct um_json *a, const struct um_json *b)
 
 		if (a->len != b->len)
 			return false;
-		um_json_foreach(i, a) { /* objects mostly have the same order: try that first */
-			const struct um_json *j = hint && !strcmp(hint->key, i->key)
-							  ? hint
-							  : um_json_get(b, i->key);
+		um_json_foreach (i, a) { /* objects mostly have the same order: try that first */
+			const struct um_json *j =
+				hint && !strcmp(hint->key, i->key) ? hint : um_json_get(b, i->key);
 
 			if (!j || !um_json_equal(i, j))
 				return false;
@@ -598,7 +606,7 @@ struct um_json *um_json_copy(struct um_arena *a, const struct um_json *n)
 		return NULL;
 	if (n->type == UM_JSON_BOOL)
 		c->boolean = n->boolean;
-	um_json_foreach(it, n) {
+	um_json_foreach (it, n) {
 		struct um_json *child = um_json_copy(a, it);
 
 		if (!child)
@@ -631,7 +639,7 @@ struct um_json *um_json_set(struct um_arena *a, struct um_json *obj, const char 
 
 	if (!obj || !val)
 		return NULL;
-	um_json_foreach(it, obj) {
+	um_json_foreach (it, obj) {
 		if (strcmp(it->key, key)) {
 			prev = it;
 			continue;
@@ -674,7 +682,7 @@ bool um_json_remove_node(struct um_json *parent, const struct um_json *child)
 {
 	struct um_json *prev = NULL;
 
-	um_json_foreach(it, parent) {
+	um_json_foreach (it, parent) {
 		if (it != child) {
 			prev = it;
 			continue;

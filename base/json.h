@@ -18,12 +18,19 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-enum um_json_type { UM_JSON_NULL, UM_JSON_BOOL, UM_JSON_NUM, UM_JSON_STR, UM_JSON_ARR, UM_JSON_OBJ };
+enum um_json_type {
+	UM_JSON_NULL,
+	UM_JSON_BOOL,
+	UM_JSON_NUM,
+	UM_JSON_STR,
+	UM_JSON_ARR,
+	UM_JSON_OBJ
+};
 
 struct um_json {
 	enum um_json_type type;
-	uint32_t len;	  /* STR, NUM: bytes; ARR, OBJ: children */
-	const char *key;  /* name within the parent object; NULL elsewhere */
+	uint32_t len;	 /* STR, NUM: bytes; ARR, OBJ: children */
+	const char *key; /* name within the parent object; NULL elsewhere */
 	union {
 		bool boolean;
 		const char *str;       /* STR: text; NUM: the digits as written */
@@ -59,8 +66,7 @@ static inline struct um_json *um_json_first(const struct um_json *n)
 {
 	return n && (n->type == UM_JSON_ARR || n->type == UM_JSON_OBJ) ? n->first : NULL;
 }
-#define um_json_foreach(it, n)                                                                     \
-	for (struct um_json *it = um_json_first(n); it; it = it->next)
+#define um_json_foreach(it, n) for (struct um_json *it = um_json_first(n); it; it = it->next)
 
 /* Look-ups accept a NULL or wrongly typed @n and then find nothing. */
 struct um_json *um_json_get(const struct um_json *obj, const char *key);

@@ -66,7 +66,7 @@ static void write_node(struct um_buf *b, const struct um_json *n, unsigned inden
 	}
 	object = n->type == UM_JSON_OBJ;
 	um_buf_addc(b, object ? '{' : '[');
-	um_json_foreach(it, n) {
+	um_json_foreach (it, n) {
 		newline(b, indent, depth + 1);
 		if (object) {
 			um_json_write_str(b, it->key, strlen(it->key));

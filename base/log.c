@@ -95,8 +95,9 @@ void um_log_write(enum um_log_level level, const char *message, const struct um_
 
 	um_time_format_micro(um_clock_wall(&um_clock_system), when);
 	if (json) {
-		um_buf_addf(&b, "{\"time\":\"%s\",\"level\":\"%s\",\"component\":\"%s\",\"msg\":",
-			    when, level_names[level], log_state.component);
+		um_buf_addf(&b,
+			    "{\"time\":\"%s\",\"level\":\"%s\",\"component\":\"%s\",\"msg\":", when,
+			    level_names[level], log_state.component);
 		add_quoted(&b, message);
 	} else {
 		um_buf_addf(&b, "%s %s %s: %s", when, level_names[level], log_state.component,

@@ -9,15 +9,14 @@ typedef unsigned __int128 u128;
 
 struct suffix {
 	const char *text;
-	int exp10;	  /* decimal: times 10^exp10 */
+	int exp10;     /* decimal: times 10^exp10 */
 	unsigned exp2; /* binary: times 2^exp2 */
 };
 
 static const struct suffix suffixes[] = {
-	{"", 0, 0},   {"n", -9, 0}, {"u", -6, 0},  {"m", -3, 0},  {"k", 3, 0},
-	{"M", 6, 0},  {"G", 9, 0},  {"T", 12, 0},  {"P", 15, 0},  {"E", 18, 0},
-	{"Ki", 0, 10}, {"Mi", 0, 20}, {"Gi", 0, 30}, {"Ti", 0, 40}, {"Pi", 0, 50},
-	{"Ei", 0, 60},
+	{"", 0, 0},    {"n", -9, 0},  {"u", -6, 0},  {"m", -3, 0},  {"k", 3, 0},   {"M", 6, 0},
+	{"G", 9, 0},   {"T", 12, 0},  {"P", 15, 0},  {"E", 18, 0},  {"Ki", 0, 10}, {"Mi", 0, 20},
+	{"Gi", 0, 30}, {"Ti", 0, 40}, {"Pi", 0, 50}, {"Ei", 0, 60},
 };
 
 /* Digits as an integer mantissa and a decimal exponent. Digits past what 96 bits hold only round:
@@ -104,7 +103,7 @@ static int parse(const char *s, int extra_exp10, int64_t *ret)
 	s = parse_digits(s, &d, &n);
 	if (!n)
 		return -EINVAL;
-	if ((*s == 'e' || *s == 'E') && s[1]) {
+	if ((*s == 'e' || *s == 'E') && s[1] && s[1] != 'i') {
 		int exp;
 
 		s++;

@@ -52,8 +52,7 @@ static inline int um_vec_grow_(void **items, size_t len, size_t *cap, size_t siz
 
 /* Removes the item at @i; the order of the others stays. */
 #define um_vec_remove(v, i)                                                                        \
-	(memmove(&(v)->items[i], &(v)->items[(i) + 1],                                             \
-		 ((v)->len - (i)-1) * sizeof(*(v)->items)),                                        \
+	(memmove(&(v)->items[i], &(v)->items[(i) + 1], ((v)->len - (i)-1) * sizeof(*(v)->items)),  \
 	 (v)->len--)
 
 #define um_vec_release(v) (um_freep(&(v)->items), (v)->items = NULL, (v)->len = (v)->cap = 0)

@@ -44,8 +44,7 @@ static void drop_anchors(struct yaml_reader *r)
 {
 	struct anchor *a, *tmp;
 
-	HASH_ITER(hh, r->anchors, a, tmp)
-	{
+	HASH_ITER (hh, r->anchors, a, tmp) {
 		HASH_DEL(r->anchors, a);
 		free(a);
 	}
@@ -190,9 +189,9 @@ static struct um_json *scalar(struct yaml_reader *r, const yaml_event_t *ev)
 
 static bool known_tag(const char *tag)
 {
-	static const char *const known[] = {YAML_NULL_TAG, YAML_BOOL_TAG,  YAML_STR_TAG,
-					    YAML_INT_TAG,  YAML_FLOAT_TAG, YAML_SEQ_TAG,
-					    YAML_MAP_TAG,  "!",		   NULL};
+	static const char *const known[] = {
+		YAML_NULL_TAG, YAML_BOOL_TAG, YAML_STR_TAG, YAML_INT_TAG, YAML_FLOAT_TAG,
+		YAML_SEQ_TAG,  YAML_MAP_TAG,  "!",	    NULL};
 
 	return !tag || one_of(tag, known);
 }
@@ -228,8 +227,7 @@ static void drop_seen(struct seen_key **seen)
 {
 	struct seen_key *k, *tmp;
 
-	HASH_ITER(hh, *seen, k, tmp)
-	{
+	HASH_ITER (hh, *seen, k, tmp) {
 		HASH_DEL(*seen, k);
 		free(k);
 	}
@@ -305,7 +303,7 @@ static unsigned count_nodes(const struct um_json *n, unsigned limit)
 {
 	unsigned count = 1;
 
-	um_json_foreach(it, n) {
+	um_json_foreach (it, n) {
 		if (count > limit)
 			break;
 		count += count_nodes(it, limit - count);
@@ -317,7 +315,7 @@ static unsigned tree_depth(const struct um_json *n)
 {
 	unsigned deepest = 0;
 
-	um_json_foreach(it, n) {
+	um_json_foreach (it, n) {
 		unsigned d = tree_depth(it);
 
 		deepest = d > deepest ? d : deepest;

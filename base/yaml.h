@@ -1,6 +1,7 @@
 /* YAML read into JSON trees, as Kubernetes' tools read it: YAML 1.1 booleans (yes, on, but not a
- * lone y or n), null, integers (octal too) and floats are typed, the rest is text; anchors and aliases
- within the arena's limit, string keys only, duplicate keys refused, tags refused but the core
+ * lone y or n), null, integers (octal too) and floats are typed, the rest is text; anchors and
+ aliases within the arena's limit, string keys only, duplicate keys refused, tags refused but the
+ core
  * ones. JSON is YAML too, so this also reads JSON manifests. */
 #ifndef UM_BASE_YAML_H
 #define UM_BASE_YAML_H

@@ -10,7 +10,8 @@
  * were checked against it fail too. Nothing becomes visible before it is durable.
  *
  * All calls are on the loop's thread and never block; callbacks run from the loop, never from
- * within the call. Revisions are positive, global to the store, and grow by at least one a write. */
+ * within the call. Revisions are positive, global to the store, and grow by at least one a write.
+ */
 #ifndef UM_STORE_STORE_H
 #define UM_STORE_STORE_H
 
@@ -32,8 +33,8 @@ struct um_store_kv {
 /* ---- opening ---- */
 
 struct um_store_sqlite_opts {
-	const char *dir;	    /* holds store.db, its WAL and the ballast file; made 0700 */
-	int64_t compact_keep;	    /* revisions of history to keep; 0: 10000 */
+	const char *dir;	       /* holds store.db, its WAL and the ballast file; made 0700 */
+	int64_t compact_keep;	       /* revisions of history to keep; 0: 10000 */
 	int64_t inject_fsync_delay_ns; /* tests and bench: sleep in each commit */
 };
 /* Opens or makes the database and loads the newest value of each key. Blocks. Errors: -EBADMSG
@@ -93,7 +94,8 @@ um_must_check int um_store_get_tentative(const struct um_store *s, const char *k
 typedef bool (*um_store_list_fn)(void *arg, const struct um_store_kv *kv);
 void um_store_list(const struct um_store *s, const char *prefix, const char *after,
 		   um_store_list_fn fn, void *arg);
-int64_t um_store_rev(const struct um_store *s); /* of the durable head; 0 when nothing was written */
+int64_t
+um_store_rev(const struct um_store *s); /* of the durable head; 0 when nothing was written */
 int64_t um_store_compacted_rev(const struct um_store *s); /* watches from before it get -ESTALE */
 size_t um_store_count(const struct um_store *s, const char *prefix);
 

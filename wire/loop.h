@@ -28,7 +28,7 @@ void um_loop_stop(struct um_loop *l);
 /* One turn; @wait_ns bounds the wait for events (0: only what is ready). For tests and tools. */
 int um_loop_step(struct um_loop *l, int64_t wait_ns);
 const struct um_clock *um_loop_clock(const struct um_loop *l);
-int64_t um_loop_now(const struct um_loop *l); /* monotonic ns */
+int64_t um_loop_now(const struct um_loop *l);	    /* monotonic ns */
 struct event_base *um_loop_base(struct um_loop *l); /* for bufferevents; wire/ only */
 
 /* ---- timers: one shot, restarted at will ---- */

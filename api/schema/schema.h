@@ -25,11 +25,11 @@ struct um_kind {
 	const char *const *short_names; /* NULL-terminated, may be empty */
 	const char *const *categories;	/* "all", ... */
 	bool namespaced;
-	bool is_volatile;  /* lives in the volatile store: leases, events */
-	bool has_status;   /* has a /status subresource: spec and status are isolated */
-	bool has_generation; /* metadata.generation grows with spec */
-	const char *const *verbs;	 /* NULL-terminated */
-	const char *const *subresources; /* "status", "binding", "log", ...; NULL-terminated */
+	bool is_volatile;	  /* lives in the volatile store: leases, events */
+	bool has_status;	  /* has a /status subresource: spec and status are isolated */
+	bool has_generation;	  /* metadata.generation grows with spec */
+	const char *const *verbs; /* NULL-terminated */
+	const char *const *subresources;    /* "status", "binding", "log", ...; NULL-terminated */
 	const char *const *field_selectors; /* paths beyond metadata.name, metadata.namespace */
 	const struct um_schema_type *type;
 };
@@ -46,8 +46,8 @@ const struct um_kind *um_schema_find_resource(const char *group, const char *ver
 
 /* One cause of a 422, or one strictness warning. Strings live in the arena. */
 struct um_cause {
-	const char *reason;  /* FieldValueRequired, FieldValueInvalid, FieldValueNotSupported, ... */
-	const char *field;   /* "spec.containers[0].image" */
+	const char *reason; /* FieldValueRequired, FieldValueInvalid, FieldValueNotSupported, ... */
+	const char *field;  /* "spec.containers[0].image" */
 	const char *message; /* as Kubernetes words it: "Required value: ..." */
 	struct um_cause *next;
 };

@@ -70,7 +70,8 @@ Test(arena, refuses_past_its_limit)
 
 Test(num, is_strict)
 {
-	static const char *const bad[] = {"",	"+1", " 1", "1 ", "01", "1.0", "0x1", "--1",
+	static const char *const bad[] = {"",	"+1",  " 1",  "1 ",
+					  "01", "1.0", "0x1", "--1",
 					  "-",	"1e3", "\n1", "18446744073709551616x"};
 	uint64_t u;
 	int64_t i;
@@ -119,8 +120,8 @@ Test(quantity, rounds_up_and_saturates)
 		{"0.00000000000000000000000000000000000000000001", 1, 1},
 		{"0Ei", 0, 0},
 	};
-	static const char *const bad[] = {"",	"m",  "1 ",  "1mi", "1KiB", "0x1", "1e",
-					  "e3", "1.2.3", "--1", "1e1000", ".",	"1Kii"};
+	static const char *const bad[] = {"",	"m",	 "1 ",	"1mi",	  "1KiB", "0x1", "1e",
+					  "e3", "1.2.3", "--1", "1e1000", ".",	  "1Kii"};
 	int64_t v;
 
 	for (size_t i = 0; i < UM_ARRAY_LEN(good); i++) {
@@ -199,7 +200,8 @@ Test(vec, grows_and_removes)
 	for (int i = 0; i < 100; i++)
 		cr_assert_eq(um_vec_push(&v, i), 0);
 	um_vec_remove(&v, 50);
-	um_vec_foreach(it, &v) sum += *it;
+	um_vec_foreach (it, &v)
+		sum += *it;
 	cr_assert_eq(sum, 4950 - 50);
 	um_vec_release(&v);
 }

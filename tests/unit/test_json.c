@@ -51,7 +51,9 @@ Test(json, keeps_order_and_digits)
 {
 	static const char *const same[] = {
 		"{\"z\":1,\"a\":[1.50,-0,1e400,null,true,false,{}],\"s\":\"\\\"\\\\\\n\\u0001\"}",
-		"[]", "\"x\"", "12345678901234567890123",
+		"[]",
+		"\"x\"",
+		"12345678901234567890123",
 	};
 
 	for (size_t i = 0; i < UM_ARRAY_LEN(same); i++)
@@ -139,7 +141,8 @@ Test(json, builds_and_changes)
 	um_json_set_bool(arena, o, "last", true);
 	cr_assert_str_eq(text_of(o), "{\"kind\":\"Node\",\"spec\":{\"n\":5},\"last\":true}");
 	cr_assert(um_json_equal(o, parse("{\"last\":true,\"spec\":{\"n\":5},\"kind\":\"Node\"}")));
-	cr_assert_not(um_json_equal(o, parse("{\"last\":true,\"spec\":{\"n\":6},\"kind\":\"Node\"}")));
+	cr_assert_not(
+		um_json_equal(o, parse("{\"last\":true,\"spec\":{\"n\":6},\"kind\":\"Node\"}")));
 	cr_assert(um_json_equal(o, um_json_copy(arena, o)));
 }
 
@@ -169,23 +172,24 @@ static void yaml_refused(const char *text, const char *part)
 	struct um_error err = UM_ERROR_INIT;
 	struct um_json *docs = NULL;
 
-	cr_assert_lt(um_yaml_parse(arena, text, strlen(text), &docs, &err), 0, "accepted: %s", text);
+	cr_assert_lt(um_yaml_parse(arena, text, strlen(text), &docs, &err), 0, "accepted: %s",
+		     text);
 	cr_assert_not_null(strstr(err.msg, part), "%s: %s", text, err.msg);
 }
 
 Test(yaml, types_scalars_as_kubernetes_does)
 {
-	cr_assert_str_eq(yaml("a: 1\nb: yes\nc: \"yes\"\nd: ~\ne: 0755\nf: 1.50\ng: .5\nh: +7\n"
-			      "i: 1e3\nj: 0x1f\nk: 1:30\nl: y\nm: 1_000\nn: 1.\no: -0.5\np: 089\n"),
-			 "[{\"a\":1,\"b\":true,\"c\":\"yes\",\"d\":null,\"e\":493,\"f\":1.50,\"g\":0.5,"
-			 "\"h\":7,\"i\":1e3,\"j\":31,\"k\":\"1:30\",\"l\":\"y\",\"m\":\"1_000\","
-			 "\"n\":1,\"o\":-0.5,\"p\":\"089\"}]");
+	cr_assert_str_eq(
+		yaml("a: 1\nb: yes\nc: \"yes\"\nd: ~\ne: 0755\nf: 1.50\ng: .5\nh: +7\n"
+		     "i: 1e3\nj: 0x1f\nk: 1:30\nl: y\nm: 1_000\nn: 1.\no: -0.5\np: 089\n"),
+		"[{\"a\":1,\"b\":true,\"c\":\"yes\",\"d\":null,\"e\":493,\"f\":1.50,\"g\":0.5,"
+		"\"h\":7,\"i\":1e3,\"j\":31,\"k\":\"1:30\",\"l\":\"y\",\"m\":\"1_000\","
+		"\"n\":1,\"o\":-0.5,\"p\":\"089\"}]");
 }
 
 Test(yaml, reads_many_documents_and_json)
 {
-	cr_assert_str_eq(yaml("a: 1\n---\n---\n{\"j\": [true]}\n"),
-			 "[{\"a\":1},{\"j\":[true]}]");
+	cr_assert_str_eq(yaml("a: 1\n---\n---\n{\"j\": [true]}\n"), "[{\"a\":1},{\"j\":[true]}]");
 	cr_assert_str_eq(yaml(""), "[]");
 	cr_assert_str_eq(yaml("a: |\n  two\n  lines\nb: >-\n  folded\n  text\n"),
 			 "[{\"a\":\"two\\nlines\\n\",\"b\":\"folded text\"}]");
@@ -193,13 +197,15 @@ Test(yaml, reads_many_documents_and_json)
 
 Test(yaml, bounds_aliases)
 {
-	cr_assert_str_eq(yaml("a: &x {k: v}\nb: *x\n"), "[{\"a\":{\"k\":\"v\"},\"b\":{\"k\":\"v\"}}]");
+	cr_assert_str_eq(yaml("a: &x {k: v}\nb: *x\n"),
+			 "[{\"a\":{\"k\":\"v\"},\"b\":{\"k\":\"v\"}}]");
 	yaml_refused("a: &x [*x]\n", "own anchor");
 	yaml_refused("a: *nowhere\n", "alias");
-	yaml_refused("a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
-		     "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
-		     "e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n",
-		     "YAML line");
+	yaml_refused(
+		"a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
+		"c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
+		"e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n",
+		"YAML line");
 }
 
 Test(yaml, refuses_with_line_and_column)

@@ -51,7 +51,8 @@ static void describe_place(const struct reader *rd, const char *leaf, struct um_
 		const struct level *l = &rd->levels[i];
 
 		if (l->node->type == UM_JSON_ARR)
-			um_buf_addf(b, "[%u]", l->node->len);
+			/* an open child counts already */
+			um_buf_addf(b, "[%u]", l->node->len - (i + 1 < rd->depth ? 1 : 0));
 		else if (i + 1 < rd->depth || !leaf)
 			um_buf_addf(b, "%s%s", b->len ? "." : "", l->key ? l->key : "");
 	}

@@ -48,7 +48,7 @@ static inline int um_vec_grow_(void **items, size_t len, size_t *cap, size_t siz
 		 : ((v)->items[(v)->len++] = (__VA_ARGS__), 0))
 
 #define um_vec_foreach(it, v)                                                                      \
-	for (__typeof__((v)->items) it = (v)->items; it < (v)->items + (v)->len; it++)
+	for (__typeof__(*(v)->items) *it = (v)->items; it < (v)->items + (v)->len; it++)
 
 /* Removes the item at @i; the order of the others stays. */
 #define um_vec_remove(v, i)                                                                        \

@@ -1,0 +1,574 @@
+/* The store's conformance suite, run against each backend, and what only sqlite must do. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "store/index.h"
+#include "store/store.h"
+#include "wire/loop.h"
+
+static struct um_loop *loop;
+static char dir[] = "/tmp/umiak-test-store-XXXXXX";
+
+static void set_up(void)
+{
+	cr_assert_not_null(mkdtemp(dir));
+	cr_assert_eq(um_loop_new(NULL, 2, &loop), 0);
+}
+static void tear_down(void)
+{
+	um_loop_free(loop);
+	cr_assert_eq(um_io_remove_tree(AT_FDCWD, dir, NULL), 0);
+}
+TestSuite(sqlite, .init = set_up, .fini = tear_down);
+TestSuite(memory, .init = set_up, .fini = tear_down);
+
+static struct um_store *open_sqlite_with(struct um_store_sqlite_opts opts)
+{
+	struct um_error err = UM_ERROR_INIT;
+	struct um_store *s = NULL;
+
+	opts.dir = dir;
+	cr_assert_eq(um_store_open_sqlite(loop, &opts, &s, &err), 0, "%s", err.msg);
+	return s;
+}
+static struct um_store *open_sqlite(void)
+{
+	return open_sqlite_with((struct um_store_sqlite_opts){0});
+}
+static struct um_store *open_memory(void)
+{
+	struct um_error err = UM_ERROR_INIT;
+	struct um_store *s = NULL;
+
+	cr_assert_eq(um_store_open_volatile(loop, 3, 0, &s, &err), 0, "%s", err.msg);
+	return s;
+}
+
+/* ---- helpers ---- */
+
+struct outcome {
+	int calls, code;
+	int64_t rev;
+};
+static void on_done(void *arg, int64_t rev, const struct um_error *err)
+{
+	struct outcome *o = arg;
+
+	o->calls++;
+	o->rev = rev;
+	o->code = err ? err->code : 0;
+}
+
+static int start_put(struct um_store *s, const char *key, const char *value, int64_t expect,
+		     struct outcome *o)
+{
+	_cleanup_bytes_ struct um_bytes *b = value ? um_bytes_new(value, strlen(value)) : NULL;
+	struct um_store_compare cmp = {key, expect};
+	struct um_store_op op = {key, b};
+
+	return um_store_txn(s, &cmp, expect >= 0 ? 1 : 0, &op, 1, on_done, o, NULL);
+}
+
+static void wait_for(const struct outcome *o)
+{
+	while (!o->calls)
+		cr_assert_eq(um_loop_step(loop, INT64_MAX), 0);
+}
+
+static int64_t put(struct um_store *s, const char *key, const char *value)
+{
+	struct outcome o = {0};
+
+	cr_assert_eq(start_put(s, key, value, -1, &o), 0);
+	wait_for(&o);
+	cr_assert_eq(o.code, 0);
+	return o.rev;
+}
+
+static const char *value_of(struct um_store *s, const char *key)
+{
+	struct um_store_kv kv;
+
+	return um_store_get(s, key, &kv) < 0 ? "-" : kv.value->data;
+}
+
+static char seen[4096];
+static void note_event(void *arg, const struct um_store_event *ev)
+{
+	size_t at = strlen(seen);
+
+	snprintf(seen + at, sizeof(seen) - at, "%s%s=%s(%s)%s;", arg ? (const char *)arg : "",
+		 ev->key, ev->value ? ev->value->data : "",
+		 ev->prev_value ? ev->prev_value->data : "", ev->prev_rev ? "" : "+");
+}
+
+static void settle(void)
+{
+	for (int i = 0; i < 10; i++)
+		um_loop_step(loop, 0);
+}
+
+static bool note_key(void *arg, const struct um_store_kv *kv)
+{
+	strcat(seen, kv->key);
+	strcat(seen, " ");
+	return arg ? --*(int *)arg > 0 : true;
+}
+
+/* ---- what every backend must do ---- */
+
+static void conform_reads_and_writes(struct um_store *s)
+{
+	int64_t base = um_store_rev(s), first, second;
+	struct outcome a = {0}, b = {0};
+	struct um_store_kv kv;
+
+	first = put(s, "/a", "1");
+	cr_assert_gt(first, base);
+	second = put(s, "/a", "2");
+	cr_assert_gt(second, first);
+	cr_assert_eq(um_store_get(s, "/a", &kv), 0);
+	cr_assert_eq(kv.create_rev, first);
+	cr_assert_eq(kv.mod_rev, second);
+	cr_assert_eq(um_store_rev(s), second);
+	/* compares are made against the tentative head, reads see the durable one */
+	cr_assert_eq(start_put(s, "/a", "3", second, &a), 0);
+	cr_assert_str_eq(value_of(s, "/a"), "2");
+	cr_assert_eq(um_store_get_tentative(s, "/a", &kv), 0);
+	cr_assert_str_eq(kv.value->data, "3");
+	cr_assert_eq(start_put(s, "/a", "4", second, &b), -EAGAIN);
+	cr_assert_eq(start_put(s, "/a", "4", kv.mod_rev, &b), 0);
+	wait_for(&b);
+	cr_assert_eq(a.calls, 1);
+	cr_assert_lt(a.rev, b.rev);
+	cr_assert_str_eq(value_of(s, "/a"), "4");
+	/* a key that must not exist; deletes; the same key anew */
+	a = b = (struct outcome){0};
+	cr_assert_eq(start_put(s, "/a", "x", 0, &a), -EAGAIN);
+	put(s, "/a", NULL);
+	cr_assert_eq(um_store_get(s, "/a", &kv), -ENOENT);
+	cr_assert_eq(start_put(s, "/a", "5", 0, &a), 0);
+	wait_for(&a);
+	cr_assert_eq(um_store_get(s, "/a", &kv), 0);
+	cr_assert_eq(kv.create_rev, kv.mod_rev);
+	cr_assert_eq(a.rev, kv.mod_rev);
+}
+
+static void conform_transactions(struct um_store *s)
+{
+	_cleanup_bytes_ struct um_bytes *v = um_bytes_new("v", 1);
+	struct um_store_op ops[3] = {{"/t/1", v}, {"/t/2", v}, {"/t/1", NULL}};
+	struct um_store_op many[UM_STORE_OPS_MAX + 1];
+	struct um_error err = UM_ERROR_INIT;
+	struct outcome o = {0};
+
+	cr_assert_eq(um_store_txn(s, NULL, 0, ops, 3, on_done, &o, NULL), 0);
+	wait_for(&o);
+	cr_assert_eq(o.rev, um_store_rev(s));
+	cr_assert_str_eq(value_of(s, "/t/1"), "-");
+	cr_assert_str_eq(value_of(s, "/t/2"), "v");
+	for (size_t i = 0; i < UM_ARRAY_LEN(many); i++)
+		many[i] = ops[0];
+	cr_assert_eq(um_store_txn(s, NULL, 0, many, UM_ARRAY_LEN(many), on_done, &o, &err),
+		     -EINVAL);
+	cr_assert_eq(um_store_txn(s, NULL, 0, many, 0, on_done, &o, &err), -EINVAL);
+}
+
+static void conform_lists(struct um_store *s)
+{
+	int two = 2;
+
+	put(s, "/l/b", "1");
+	put(s, "/l/a", "1");
+	put(s, "/l/c/x", "1");
+	put(s, "/lz", "1");
+	put(s, "/k", "1");
+	seen[0] = '\0';
+	um_store_list(s, "/l/", NULL, note_key, NULL);
+	cr_assert_str_eq(seen, "/l/a /l/b /l/c/x ");
+	seen[0] = '\0';
+	um_store_list(s, "/l/", NULL, note_key, &two);
+	um_store_list(s, "/l/", "/l/b", note_key, NULL);
+	cr_assert_str_eq(seen, "/l/a /l/b /l/c/x ");
+	cr_assert_eq(um_store_count(s, "/l/"), 3);
+	cr_assert_eq(um_store_count(s, "/nothing"), 0);
+}
+
+static void conform_watches(struct um_store *s)
+{
+	struct um_store_watch *w, *all, *late;
+	char tag[] = "L";
+	struct um_error err = UM_ERROR_INIT;
+	int64_t from;
+
+	put(s, "/w/old", "0");
+	from = um_store_rev(s);
+	put(s, "/w/a", "1");
+	seen[0] = '\0';
+	cr_assert_eq(um_store_watch_new(s, "/w/", from, note_event, NULL, &w, &err), 0);
+	cr_assert_str_eq(seen, "", "never from within the call");
+	settle();
+	cr_assert_str_eq(seen, "/w/a=1()+;");
+	seen[0] = '\0';
+	put(s, "/w/a", "2");
+	put(s, "/x", "no");
+	put(s, "/w/a", NULL);
+	settle();
+	cr_assert_str_eq(seen, "/w/a=2(1);/w/a=(2);");
+	um_store_watch_free(w);
+	seen[0] = '\0';
+	cr_assert_eq(um_store_watch_new(s, "/w/", from, note_event, NULL, &all, &err), 0);
+	cr_assert_eq(
+		um_store_watch_new(s, "/w/", um_store_rev(s) + 2, note_event, tag, &late, &err), 0);
+	put(s, "/w/b", "1");
+	put(s, "/w/b", "2");
+	put(s, "/w/b", "3");
+	settle();
+	cr_assert_str_eq(seen, "/w/a=1()+;/w/a=2(1);/w/a=(2);/w/b=1()+;/w/b=2(1);L/w/b=3(2);"
+			       "/w/b=3(2);" +
+				       0);
+	um_store_watch_free(all);
+	um_store_watch_free(late);
+	seen[0] = '\0';
+	put(s, "/w/c", "1");
+	settle();
+	cr_assert_str_eq(seen, "");
+}
+
+static struct um_store_watch *self;
+static void free_self(um_unused void *arg, const struct um_store_event *ev)
+{
+	note_event(NULL, ev);
+	um_store_watch_free(self);
+}
+
+static void conform_a_watch_may_free_itself(struct um_store *s)
+{
+	int64_t from = um_store_rev(s);
+
+	put(s, "/f/1", "1");
+	put(s, "/f/2", "1");
+	seen[0] = '\0';
+	cr_assert_eq(um_store_watch_new(s, "/f/", from, free_self, NULL, &self, NULL), 0);
+	settle();
+	cr_assert_str_eq(seen, "/f/1=1()+;");
+}
+
+static void conform_limits(struct um_store *s)
+{
+	struct um_error err = UM_ERROR_INIT;
+	struct um_bytes *big = um_bytes_new(NULL, 0);
+	struct um_store_op op = {"", big};
+	char *key = calloc(1, 2000);
+	struct outcome o = {0};
+
+	cr_assert_eq(um_store_txn(s, NULL, 0, &op, 1, on_done, &o, &err), -EINVAL);
+	memset(key, 'k', 1999);
+	op.key = key;
+	cr_assert_eq(um_store_txn(s, NULL, 0, &op, 1, on_done, &o, &err), -EINVAL);
+	um_bytes_unref(big);
+	free(key);
+	key = calloc(1, UM_STORE_VALUE_MAX + 1);
+	big = um_bytes_new(key, UM_STORE_VALUE_MAX + 1);
+	op = (struct um_store_op){"/big", big};
+	cr_assert_eq(um_store_txn(s, NULL, 0, &op, 1, on_done, &o, &err), -E2BIG);
+	free(key);
+	um_bytes_unref(big);
+	cr_assert_eq(o.calls, 0);
+}
+
+static int barrier_calls;
+static void on_barrier(um_unused void *arg)
+{
+	barrier_calls++;
+}
+
+static void conform_barrier(struct um_store *s)
+{
+	barrier_calls = 0;
+	cr_assert_eq(um_store_barrier(s, on_barrier, NULL), 0);
+	cr_assert_eq(barrier_calls, 0);
+	while (!barrier_calls)
+		um_loop_step(loop, INT64_MAX);
+}
+
+#define CONFORM(name)                                                                              \
+	Test(sqlite, name)                                                                         \
+	{                                                                                          \
+		struct um_store *s = open_sqlite();                                                \
+		conform_##name(s);                                                                 \
+		um_store_close(s);                                                                 \
+	}                                                                                          \
+	Test(memory, name)                                                                         \
+	{                                                                                          \
+		struct um_store *s = open_memory();                                                \
+		conform_##name(s);                                                                 \
+		um_store_close(s);                                                                 \
+	}
+
+CONFORM(reads_and_writes)
+CONFORM(transactions)
+CONFORM(lists)
+CONFORM(watches)
+CONFORM(a_watch_may_free_itself)
+CONFORM(limits)
+CONFORM(barrier)
+
+/* ---- sqlite ---- */
+
+Test(sqlite, a_reopened_store_has_everything_and_its_history)
+{
+	struct um_store *s = open_sqlite();
+	struct um_store_watch *w;
+	int64_t first, rev, epoch;
+
+	first = put(s, "/a", "1");
+	put(s, "/b", "1");
+	put(s, "/b", NULL);
+	rev = put(s, "/a", "2");
+	cr_assert_eq(um_store_next_epoch(s, &epoch, NULL), 0);
+	cr_assert_eq(epoch, 1);
+	um_store_close(s);
+	s = open_sqlite();
+	cr_assert_eq(um_store_rev(s), rev);
+	cr_assert_str_eq(value_of(s, "/a"), "2");
+	cr_assert_str_eq(value_of(s, "/b"), "-");
+	cr_assert_eq(um_store_next_epoch(s, &epoch, NULL), 0);
+	cr_assert_eq(epoch, 2);
+	seen[0] = '\0';
+	cr_assert_eq(um_store_watch_new(s, "/", first, note_event, NULL, &w, NULL), 0);
+	settle();
+	cr_assert_str_eq(seen, "/b=1()+;/b=(1);/a=2(1);");
+	um_store_watch_free(w);
+	cr_assert_gt(put(s, "/c", "1"), rev);
+	um_store_close(s);
+}
+
+Test(sqlite, one_process_at_a_time)
+{
+	struct um_store_sqlite_opts opts = {.dir = dir};
+	struct um_store *s = open_sqlite(), *second = NULL;
+	struct um_error err = UM_ERROR_INIT;
+
+	cr_assert_eq(um_store_open_sqlite(loop, &opts, &second, &err), -EBUSY);
+	cr_assert_not_null(strstr(err.msg, "in use by another process"));
+	um_store_close(s);
+}
+
+Test(sqlite, writes_of_one_turn_share_a_commit)
+{
+	struct um_store *s = open_sqlite();
+	struct outcome o[64] = {{0}};
+	struct um_store_stats st;
+	char key[32];
+
+	for (int i = 0; i < 64; i++) {
+		snprintf(key, sizeof(key), "/k%d", i);
+		cr_assert_eq(start_put(s, key, "v", 0, &o[i]), 0);
+	}
+	for (int i = 0; i < 64; i++)
+		wait_for(&o[i]);
+	um_store_get_stats(s, &st);
+	cr_assert_eq(st.ops, 64);
+	cr_assert_eq(st.commits, 1);
+	um_store_close(s);
+}
+
+Test(sqlite, compaction_keeps_what_is_current)
+{
+	struct um_store *s = open_sqlite_with((struct um_store_sqlite_opts){.compact_keep = 50});
+	struct um_store_watch *w;
+	struct um_error err = UM_ERROR_INIT;
+	sqlite3 *db;
+	sqlite3_stmt *st;
+	char path[100];
+
+	put(s, "/keep", "old");
+	put(s, "/gone", "1");
+	put(s, "/gone", NULL);
+	for (int i = 0; i < 400; i++)
+		put(s, "/busy", "v");
+	while (!um_store_compacted_rev(s))
+		um_loop_step(loop, 10 * UM_NSEC_PER_MSEC);
+	cr_assert_eq(um_store_watch_new(s, "/", 1, note_event, NULL, &w, &err), -ESTALE);
+	cr_assert_eq(err.reason, UM_REASON_GONE);
+	cr_assert_eq(um_store_watch_new(s, "/", um_store_rev(s) - 10, note_event, NULL, &w, &err),
+		     0);
+	um_store_watch_free(w);
+	um_store_close(s);
+	snprintf(path, sizeof(path), "%s/store.db", dir);
+	cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+	sqlite3_prepare_v2(db, "SELECT count(*) FROM log", -1, &st, NULL);
+	cr_assert_eq(sqlite3_step(st), SQLITE_ROW);
+	cr_assert_lt(sqlite3_column_int(st, 0), 250);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	s = open_sqlite();
+	cr_assert_str_eq(value_of(s, "/keep"), "old");
+	cr_assert_str_eq(value_of(s, "/busy"), "v");
+	cr_assert_str_eq(value_of(s, "/gone"), "-");
+	cr_assert_gt(um_store_compacted_rev(s), 100);
+	um_store_close(s);
+}
+
+Test(sqlite, damage_is_found_and_named)
+{
+	struct um_store_sqlite_opts opts = {.dir = dir};
+	struct um_store *s = open_sqlite();
+	struct um_error err = UM_ERROR_INIT;
+	char path[100], *data, *at;
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(10 << 20);
+
+	put(s, "/registry/x", "a-value-to-damage");
+	um_store_close(s);
+	snprintf(path, sizeof(path), "%s/store.db", dir);
+	cr_assert_eq(um_io_read_file(AT_FDCWD, path, &b, NULL), 0);
+	data = b.data;
+	at = memmem(data, b.len, "a-value-to-damage", 17);
+	cr_assert_not_null(at);
+	at[3] ^= 4;
+	cr_assert_eq(um_io_replace_file(AT_FDCWD, path, data, b.len, 0600, UM_IO_NO_SYNC, NULL), 0);
+	s = NULL;
+	cr_assert_eq(um_store_open_sqlite(loop, &opts, &s, &err), -EBADMSG);
+	cr_assert_not_null(strstr(err.msg, "/registry/x"), "%s", err.msg);
+	cr_assert_eq(um_io_replace_file(AT_FDCWD, path, "not a database, but some text", 29, 0600,
+					UM_IO_NO_SYNC, NULL),
+		     0);
+	cr_assert_eq(um_store_open_sqlite(loop, &opts, &s, &err), -EBADMSG, "%s", err.msg);
+}
+
+/* The writer is killed at random places; what it was told is durable must be there. */
+Test(sqlite, what_was_acknowledged_survives_a_kill)
+{
+	for (int round = 0; round < 8; round++) {
+		int p[2], acked = -1;
+		char key[32];
+		struct um_store *s;
+		pid_t pid;
+
+		cr_assert_eq(pipe(p), 0);
+		pid = fork();
+		if (pid == 0) {
+			struct um_loop *own;
+			struct um_store_sqlite_opts opts = {.dir = dir};
+
+			if (um_loop_new(NULL, 1, &own) < 0 ||
+			    um_store_open_sqlite(own, &opts, &s, NULL) < 0)
+				_exit(1);
+			loop = own;
+			for (int i = 0;; i++) {
+				snprintf(key, sizeof(key), "/r%d/%d", round, i);
+				put(s, key, "v");
+				if (write(p[1], &i, sizeof(i)) != sizeof(i))
+					_exit(1);
+			}
+		}
+		close(p[1]);
+		for (int i = 0; i < 5 + round * 7; i++)
+			cr_assert_eq(read(p[0], &acked, sizeof(acked)), sizeof(acked));
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		while (read(p[0], &acked, sizeof(acked)) == sizeof(acked))
+			;
+		close(p[0]);
+		s = open_sqlite();
+		for (int i = 0; i <= acked; i++) {
+			snprintf(key, sizeof(key), "/r%d/%d", round, i);
+			cr_assert_str_eq(value_of(s, key), "v", "%s of %d", key, acked);
+		}
+		um_store_close(s);
+	}
+}
+
+/* ---- the volatile store's bound ---- */
+
+Test(memory, the_oldest_go_first)
+{
+	struct um_store *s = NULL;
+	struct um_store_watch *w;
+	char key[32], value[101];
+
+	memset(value, 'v', 100);
+	value[100] = '\0';
+	cr_assert_eq(um_store_open_volatile(loop, 1, 1000, &s, NULL), 0);
+	for (int i = 0; i < 10; i++) {
+		snprintf(key, sizeof(key), "/%d", i);
+		put(s, key, value);
+	}
+	put(s, "/0", value); /* young again */
+	settle();
+	cr_assert_eq(um_store_count(s, "/"), 10);
+	seen[0] = '\0';
+	cr_assert_eq(um_store_watch_new(s, "/1", um_store_rev(s), note_event, NULL, &w, NULL), 0);
+	put(s, "/new", value);
+	settle();
+	cr_assert_eq(um_store_count(s, "/"), 10);
+	cr_assert_str_eq(value_of(s, "/1"), "-");
+	cr_assert_str_eq(value_of(s, "/0"), value);
+	cr_assert_not_null(strstr(seen, "/1=("));
+	um_store_watch_free(w);
+	um_store_close(s);
+}
+
+Test(memory, revisions_carry_the_epoch)
+{
+	struct um_store *s = open_memory();
+	struct um_store_watch *w;
+	struct um_error err = UM_ERROR_INIT;
+
+	cr_assert_eq(um_store_rev(s), INT64_C(3) << 40);
+	cr_assert_eq(um_store_watch_new(s, "/", (INT64_C(2) << 40) + 7, note_event, NULL, &w, &err),
+		     -ESTALE);
+	um_store_close(s);
+}
+
+/* ---- the index against a plain model ---- */
+
+Test(index, agrees_with_a_model)
+{
+	static bool there[3000];
+	struct um_bytes *v = um_bytes_new("v", 1);
+	struct um_index_pos pos;
+	struct um_index_entry *e;
+	struct um_index x;
+	unsigned seed = 1, count = 0;
+	char key[32];
+
+	um_index_init(&x);
+	for (int i = 0; i < 40000; i++) {
+		unsigned k;
+
+		seed = seed * 1103515245 + 12345;
+		k = (seed >> 8) % 3000;
+		snprintf(key, sizeof(key), "/%04u", k);
+		if ((seed >> 24) % 3) {
+			cr_assert_eq(um_index_put(&x, key, v, 1, i + 1), 0);
+			there[k] = true;
+		} else {
+			um_index_delete(&x, key);
+			there[k] = false;
+		}
+	}
+	pos = um_index_seek(&x, "", false);
+	for (unsigned k = 0; k < 3000; k++) {
+		if (!there[k])
+			continue;
+		count++;
+		e = um_index_next(&x, &pos);
+		snprintf(key, sizeof(key), "/%04u", k);
+		cr_assert_not_null(e);
+		cr_assert_str_eq(e->key, key);
+		cr_assert_eq(um_index_get(&x, key), e);
+	}
+	cr_assert_null(um_index_next(&x, &pos));
+	cr_assert_eq(x.count, count);
+	for (e = x.oldest; e && e->newer; e = e->newer)
+		cr_assert_lt(e->mod_rev, e->newer->mod_rev);
+	um_index_release(&x);
+	um_bytes_unref(v);
+}

@@ -1,0 +1,449 @@
+/* umiak-shim: the parent of one pod's containers. It holds the pod's namespaces, reaps, writes
+ * logs and exit records, and speaks with the agent (runtime/shim/proto.h), which may die and come
+ * back. Libc only. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "runtime/shim/shim.h"
+
+struct shim_options shim_opt = {
+	.log_max_bytes = 10 << 20,
+	.log_max_files = 5,
+	.ready_fd = -1,
+};
+
+static struct shim_namespaces namespaces;
+static int clients[SHIM_CLIENTS_MAX] = {-1, -1, -1, -1};
+static bool quitting;
+
+/* ---- messages ---- */
+
+void shim_send(int client, const struct um_shim_msg *m)
+{
+	if (client < 0 || clients[client] < 0 || m->truncated)
+		return;
+	if (send(clients[client], m->data, m->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		clients[client] =
+			um_close(clients[client]); /* it does not read: it may reconnect */
+}
+
+void shim_broadcast(const struct um_shim_msg *m)
+{
+	for (int i = 0; i < SHIM_CLIENTS_MAX; i++)
+		shim_send(i, m);
+}
+
+void shim_answer_error(int client, long long seq, int code, const char *message)
+{
+	struct um_shim_msg m;
+
+	um_shim_begin(&m, "error");
+	um_shim_add_num(&m, "seq", seq);
+	um_shim_add_num(&m, "errno", code);
+	um_shim_add(&m, "message", message);
+	shim_send(client, &m);
+}
+
+static void answer_ok(int client, long long seq)
+{
+	struct um_shim_msg m;
+
+	um_shim_begin(&m, "ok");
+	um_shim_add_num(&m, "seq", seq);
+	shim_send(client, &m);
+}
+
+static void do_hello(int client, long long seq, um_unused const struct um_shim_msg *req)
+{
+	struct um_shim_msg m;
+
+	for (int i = 0; i < SHIM_CONTAINERS_MAX; i++) {
+		if (shim_ctrs[i].state != SHIM_RUNNING && shim_ctrs[i].state != SHIM_EXITED)
+			continue;
+		shim_ctr_describe(&shim_ctrs[i], &m);
+		shim_send(client, &m);
+	}
+	um_shim_begin(&m, "ok");
+	um_shim_add_num(&m, "seq", seq);
+	um_shim_add_num(&m, "version", UM_SHIM_VERSION);
+	um_shim_add_num(&m, "pid", getpid());
+	um_shim_add(&m, "uid", shim_opt.uid);
+	um_shim_add_num(&m, "net", namespaces.net);
+	um_shim_add_num(&m, "ipc", namespaces.ipc);
+	um_shim_add_num(&m, "uts", namespaces.uts);
+	um_shim_add_num(&m, "pid_ns", namespaces.pid);
+	shim_send(client, &m);
+}
+
+static void do_start(int client, long long seq, const struct um_shim_msg *req)
+{
+	const char *why = shim_ctr_start(req, client, seq);
+
+	if (why)
+		shim_answer_error(client, seq, EINVAL, why);
+}
+
+static void do_signal(int client, long long seq, const struct um_shim_msg *req)
+{
+	struct shim_ctr *c = shim_ctr_find(um_shim_get(req, "name"));
+	long long number = um_shim_num(req, "number", -1);
+	int r = !c ? -ESRCH : number < 1 || number > 64 ? -EINVAL : shim_ctr_signal(c, (int)number);
+
+	if (r < 0)
+		shim_answer_error(client, seq, -r,
+				  r == -ESRCH ? "the container is not running" : "no such signal");
+	else
+		answer_ok(client, seq);
+}
+
+static void do_forget(int client, long long seq, const struct um_shim_msg *req)
+{
+	struct shim_ctr *c = shim_ctr_find(um_shim_get(req, "name"));
+
+	if (c && c->state != SHIM_EXITED) {
+		shim_answer_error(client, seq, EBUSY, "the container is running");
+		return;
+	}
+	if (c)
+		shim_ctr_forget(c);
+	answer_ok(client, seq);
+}
+
+static void do_quit(int client, long long seq, um_unused const struct um_shim_msg *req)
+{
+	if (shim_ctr_any_alive()) {
+		shim_answer_error(client, seq, EBUSY, "a container is running");
+		return;
+	}
+	answer_ok(client, seq);
+	quitting = true;
+}
+
+static const struct {
+	const char *kind;
+	void (*fn)(int client, long long seq, const struct um_shim_msg *m);
+} verbs[] = {
+	{"hello", do_hello},   {"start", do_start}, {"signal", do_signal},
+	{"forget", do_forget}, {"quit", do_quit},
+};
+
+static void on_client(int i)
+{
+	static struct um_shim_msg m;
+	ssize_t n = recv(clients[i], m.data, sizeof(m.data), MSG_DONTWAIT);
+	long long seq;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	m.len = n > 0 ? (size_t)n : 0;
+	if (n <= 0 || !um_shim_valid(&m)) {
+		clients[i] = um_close(clients[i]);
+		return;
+	}
+	seq = um_shim_num(&m, "seq", 0);
+	for (size_t v = 0; v < UM_ARRAY_LEN(verbs); v++) {
+		if (strcmp(um_shim_kind(&m), verbs[v].kind))
+			continue;
+		verbs[v].fn(i, seq, &m);
+		return;
+	}
+	shim_answer_error(i, seq, EOPNOTSUPP, "this shim does not know that request");
+}
+
+static void on_listen(int fd)
+{
+	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (conn < 0)
+		return;
+	for (int i = 0; i < SHIM_CLIENTS_MAX; i++) {
+		if (clients[i] < 0) {
+			clients[i] = conn;
+			return;
+		}
+	}
+	/* A new agent matters more than what an old one left: the first place is given up. */
+	um_close(clients[0]);
+	clients[0] = conn;
+}
+
+/* ---- the loop ---- */
+
+enum source { SRC_LISTEN, SRC_SIGNAL, SRC_CLIENT, SRC_STREAM, SRC_CONSOLE };
+
+#define POLL_MAX (2 + SHIM_CLIENTS_MAX + SHIM_CONTAINERS_MAX * 3)
+
+static struct pollfd polls[POLL_MAX];
+static struct {
+	uint8_t source, index, stream;
+} sources[POLL_MAX];
+
+static nfds_t add_poll(nfds_t n, int fd, enum source s, int index, int stream)
+{
+	if (fd < 0)
+		return n;
+	polls[n] = (struct pollfd){fd, POLLIN, 0};
+	sources[n].source = (uint8_t)s;
+	sources[n].index = (uint8_t)index;
+	sources[n].stream = (uint8_t)stream;
+	return n + 1;
+}
+
+static nfds_t collect(int listen_fd, int signal_fd)
+{
+	nfds_t n = add_poll(0, listen_fd, SRC_LISTEN, 0, 0);
+
+	n = add_poll(n, signal_fd, SRC_SIGNAL, 0, 0);
+	for (int i = 0; i < SHIM_CLIENTS_MAX; i++)
+		n = add_poll(n, clients[i], SRC_CLIENT, i, 0);
+	for (int i = 0; i < SHIM_CONTAINERS_MAX; i++) {
+		if (shim_ctrs[i].state == SHIM_FREE)
+			continue;
+		n = add_poll(n, shim_ctrs[i].out[0].fd, SRC_STREAM, i, 0);
+		n = add_poll(n, shim_ctrs[i].out[1].fd, SRC_STREAM, i, 1);
+		n = add_poll(n, shim_ctrs[i].console_sock, SRC_CONSOLE, i, 0);
+	}
+	return n;
+}
+
+static void dispatch(nfds_t n)
+{
+	bool reap = false;
+
+	for (nfds_t k = 0; k < n; k++) {
+		int i = sources[k].index;
+		struct shim_ctr *c = &shim_ctrs[i];
+		struct signalfd_siginfo si;
+
+		if (!polls[k].revents)
+			continue;
+		switch ((enum source)sources[k].source) {
+		case SRC_LISTEN:
+			on_listen(polls[k].fd);
+			break;
+		case SRC_SIGNAL:
+			while (read(polls[k].fd, &si, sizeof(si)) == sizeof(si))
+				;
+			reap = true;
+			break;
+		case SRC_CLIENT:
+			if (clients[i] == polls[k].fd)
+				on_client(i);
+			break;
+		case SRC_STREAM:
+			if (c->out[sources[k].stream].fd == polls[k].fd)
+				shim_log_pump(&c->log, &c->out[sources[k].stream]);
+			break;
+		case SRC_CONSOLE:
+			if (c->console_sock == polls[k].fd)
+				shim_ctr_console(c);
+			break;
+		}
+	}
+	if (reap)
+		shim_ctr_reap();
+}
+
+/* ---- start-up ---- */
+
+static int listen_socket(char *path, size_t size)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int n = snprintf(path, size, "%s/%s", shim_opt.dir, UM_SHIM_SOCKET);
+
+	if (fd < 0)
+		return -1;
+	if (n < 0 || (size_t)n >= sizeof(addr.sun_path)) {
+		errno = ENAMETOOLONG;
+		close(fd);
+		return -1;
+	}
+	memcpy(addr.sun_path, path, (size_t)n + 1);
+	(void)unlink(path);
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 4) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void tell_ready(const char *failed)
+{
+	char text[300];
+	int n;
+
+	if (failed)
+		n = snprintf(text, sizeof(text), "error: %s: %s\n", failed, strerror(errno));
+	else
+		n = snprintf(text, sizeof(text), "ready\n");
+	(void)!write(shim_opt.ready_fd >= 0 ? shim_opt.ready_fd : STDERR_FILENO, text,
+		     failed || shim_opt.ready_fd >= 0 ? (size_t)n : 0);
+	shim_opt.ready_fd = um_close(shim_opt.ready_fd);
+}
+
+static const char usage[] =
+	"usage: umiak-shim --dir DIR --uid UID --oci PATH --oci-root DIR [options]\n"
+	"The parent process of one pod's containers; started by the agent.\n"
+	"  --dir DIR         the pod's folder: socket, exit records\n"
+	"  --uid UID         the pod's uid\n"
+	"  --oci PATH        umiak-oci\n"
+	"  --oci-root DIR    umiak-oci's --root\n"
+	"  --hostname NAME   make a UTS namespace with this name\n"
+	"  --new-net         make a network namespace\n"
+	"  --new-ipc         make an IPC namespace\n"
+	"  --new-pid         make a PID namespace that the containers share\n"
+	"  --log-max-bytes N rotate a container's log past N bytes (10485760)\n"
+	"  --log-max-files N keep N log files (5)\n"
+	"  --ready-fd N      write \"ready\" or \"error: ...\" there once set up\n"
+	"  --help, --version\n";
+
+static int parse_options(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"dir", 1, NULL, 'd'},		 {"uid", 1, NULL, 'u'},
+		{"oci", 1, NULL, 'o'},		 {"oci-root", 1, NULL, 'r'},
+		{"hostname", 1, NULL, 'h'},	 {"new-net", 0, NULL, 'n'},
+		{"new-ipc", 0, NULL, 'i'},	 {"new-pid", 0, NULL, 'p'},
+		{"log-max-bytes", 1, NULL, 'b'}, {"log-max-files", 1, NULL, 'f'},
+		{"ready-fd", 1, NULL, 'R'},	 {"help", 0, NULL, 'H'},
+		{"version", 0, NULL, 'V'},	 {NULL, 0, NULL, 0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'd':
+			shim_opt.dir = optarg;
+			break;
+		case 'u':
+			shim_opt.uid = optarg;
+			break;
+		case 'o':
+			shim_opt.oci = optarg;
+			break;
+		case 'r':
+			shim_opt.oci_root = optarg;
+			break;
+		case 'h':
+			shim_opt.hostname = optarg;
+			break;
+		case 'n':
+			shim_opt.new_net = true;
+			break;
+		case 'i':
+			shim_opt.new_ipc = true;
+			break;
+		case 'p':
+			shim_opt.new_pid = true;
+			break;
+		case 'b':
+			shim_opt.log_max_bytes = atoll(optarg);
+			break;
+		case 'f':
+			shim_opt.log_max_files = atoi(optarg);
+			break;
+		case 'R':
+			shim_opt.ready_fd = atoi(optarg);
+			break;
+		case 'H':
+			(void)!write(STDOUT_FILENO, usage, sizeof(usage) - 1);
+			exit(0);
+		case 'V':
+			(void)!write(STDOUT_FILENO, "umiak-shim " PACKAGE_VERSION "\n",
+				     sizeof("umiak-shim " PACKAGE_VERSION));
+			exit(0);
+		default:
+			return -1;
+		}
+	}
+	return optind == argc && shim_opt.dir && shim_opt.uid && shim_opt.oci &&
+			       shim_opt.oci_root && shim_opt.log_max_bytes >= 4096 &&
+			       shim_opt.log_max_files >= 1 && shim_opt.log_max_files <= 100
+		       ? 0
+		       : -1;
+}
+
+static int prepare_signals(void)
+{
+	static const int ignored[] = {SIGPIPE, SIGHUP, SIGINT, SIGTERM};
+	sigset_t set;
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(ignored); i++)
+		signal(ignored[i], SIG_IGN); /* pods outlive whoever started them */
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Only the standard descriptors and the ready pipe stay open, the latter never inherited. */
+static void prepare_descriptors(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		if (null > STDERR_FILENO)
+			close(null);
+	}
+	if (shim_opt.ready_fd > STDERR_FILENO) {
+		if (shim_opt.ready_fd != 3 && dup3(shim_opt.ready_fd, 3, O_CLOEXEC) < 0)
+			_exit(1);
+		fcntl(3, F_SETFD, FD_CLOEXEC);
+		shim_opt.ready_fd = 3;
+		close_range(4, ~0U, 0);
+	} else {
+		shim_opt.ready_fd = -1;
+		close_range(3, ~0U, 0);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int listen_fd, signal_fd;
+	const char *failed;
+	char path[600];
+
+	if (parse_options(argc, argv) < 0) {
+		(void)!write(STDERR_FILENO, usage, sizeof(usage) - 1);
+		return 2;
+	}
+	prepare_descriptors();
+	umask(022);
+	setsid();
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	shim_ctr_init();
+	signal_fd = prepare_signals();
+	failed = signal_fd < 0 ? "watch for children" : shim_ns_make(&namespaces);
+	if (!failed) {
+		UM_FAULT("shim.namespaces");
+		listen_fd = listen_socket(path, sizeof(path));
+		if (listen_fd < 0)
+			failed = "listen on the pod's socket";
+	}
+	tell_ready(failed);
+	if (failed)
+		return 1;
+	while (!quitting) {
+		nfds_t n = collect(listen_fd, signal_fd);
+
+		if (poll(polls, n, -1) > 0)
+			dispatch(n);
+	}
+	(void)unlink(path);
+	if (namespaces.init)
+		kill(namespaces.init, SIGKILL);
+	return 0;
+}

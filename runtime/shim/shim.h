@@ -1,0 +1,106 @@
+/* umiak-shim's own parts. One process for each pod, libc only, static memory: what is dirtied here
+ * is paid once a pod. */
+#ifndef UM_SHIM_SHIM_H
+#define UM_SHIM_SHIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+#include "runtime/shim/proto.h"
+
+#define SHIM_CONTAINERS_MAX 64
+#define SHIM_CLIENTS_MAX 4
+#define SHIM_NAME_MAX 64
+
+struct shim_options {
+	const char *dir;      /* the pod's folder under /run */
+	const char *uid;      /* the pod's */
+	const char *oci;      /* path of umiak-oci */
+	const char *oci_root; /* its --root */
+	const char *hostname; /* for the UTS namespace; NULL: the host's namespace */
+	bool new_net, new_ipc, new_pid;
+	int64_t log_max_bytes;
+	int log_max_files;
+	int ready_fd; /* gets "ready\n" or "error: ...\n", then is closed; -1: nobody waits */
+};
+
+extern struct shim_options shim_opt;
+
+/* ---- ns.c: the pod's namespaces ---- */
+
+struct shim_namespaces {
+	int net, ipc, uts, pid; /* descriptors; -1: the host's */
+	pid_t init;		/* of the shared PID namespace, or 0 */
+};
+/* Makes what the options ask for. NULL or what failed (errno is set). */
+const char *shim_ns_make(struct shim_namespaces *ns);
+
+/* ---- log.c: CRI log files ---- */
+
+struct shim_stream {
+	int fd;	    /* read end; -1 when closed */
+	char *hold; /* a line that has not ended, in a mapping of its own; NULL mostly */
+	size_t held;
+	const char *name; /* "stdout" or "stderr" */
+};
+
+struct shim_log {
+	char path[512];
+	int fd; /* -1 while it cannot be opened */
+	int64_t size;
+	uint64_t dropped; /* lines since the disk filled up */
+};
+
+void shim_log_open(struct shim_log *log, const char *path);
+void shim_log_close(struct shim_log *log);
+/* Reads what there is and writes it as CRI lines. Closes the stream at its end. */
+void shim_log_pump(struct shim_log *log, struct shim_stream *s);
+void shim_stream_close(struct shim_log *log, struct shim_stream *s);
+
+/* ---- ctr.c: containers ---- */
+
+enum shim_state { SHIM_FREE, SHIM_STARTING, SHIM_RUNNING, SHIM_EXITED };
+
+struct shim_ctr {
+	enum shim_state state;
+	char name[SHIM_NAME_MAX]; /* of the container in the pod */
+	char id[160];		  /* as umiak-oci knows it */
+	int attempt;
+	pid_t helper, pid; /* umiak-oci while it starts; the container's first process */
+	int pidfd;
+	int64_t started_ns, finished_ns;
+	int status;
+	int stdin_fd;	  /* our end of a stdin that is kept open; -1 */
+	int console_sock; /* waits for the terminal's master; -1 */
+	struct shim_log log;
+	struct shim_stream out[2];
+	long long start_seq; /* the request that waits for the answer */
+	int start_client;
+};
+
+extern struct shim_ctr shim_ctrs[SHIM_CONTAINERS_MAX];
+
+void shim_ctr_init(void);
+struct shim_ctr *shim_ctr_find(const char *name);
+/* Begins a start; the answer comes later. NULL or why it cannot begin. */
+const char *shim_ctr_start(const struct um_shim_msg *m, int client, long long seq);
+/* 0 or -errno. */
+int shim_ctr_signal(struct shim_ctr *c, int number);
+void shim_ctr_forget(struct shim_ctr *c);
+/* SIGCHLD: looks at every child that matters. */
+void shim_ctr_reap(void);
+/* The terminal's master has arrived (or not). */
+void shim_ctr_console(struct shim_ctr *c);
+bool shim_ctr_any_alive(void);
+void shim_ctr_describe(const struct shim_ctr *c, struct um_shim_msg *m);
+
+/* ---- main.c ---- */
+
+void shim_send(int client, const struct um_shim_msg *m); /* drops a client that does not read */
+void shim_broadcast(const struct um_shim_msg *m);
+void shim_answer_error(int client, long long seq, int code, const char *message);
+int64_t shim_wall_ns(void);
+
+#endif

@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct um_tls {
-	unsigned refs;
+	unsigned refs, generation;
 	bool server;
 	char *cert_path, *key_path, *ca_path;
 	bool insecure;
@@ -167,6 +167,7 @@ int um_tls_reload(struct um_tls *t, struct um_error *err)
 		return r;
 	SSL_CTX_free(t->ctx);
 	t->ctx = fresh;
+	t->generation++;
 	return 0;
 }
 
@@ -216,6 +217,18 @@ SSL *um_tls_session(struct um_tls *t, const char *host)
 	if (!ssl)
 		ERR_clear_error();
 	return ssl;
+}
+
+SSL_SESSION *um_tls_keep(SSL *ssl)
+{
+	SSL_SESSION *s = SSL_get0_session(ssl);
+
+	return s && SSL_SESSION_is_resumable(s) ? SSL_get1_session(ssl) : NULL;
+}
+
+unsigned um_tls_generation(const struct um_tls *t)
+{
+	return t->generation;
 }
 
 static int entry_text(const X509_NAME *name, int at, char *buf, size_t size)

@@ -12,6 +12,7 @@
 #include "base/error.h"
 
 typedef struct ssl_st SSL;
+typedef struct ssl_session_st SSL_SESSION;
 struct um_tls; /* refcounted; one thread */
 
 struct um_tls_opts {
@@ -32,6 +33,10 @@ void um_tls_unref(struct um_tls *t); /* accepts NULL */
 
 /* A session; NULL when out of memory. @host (clients): name or numeric address to check. */
 SSL *um_tls_session(struct um_tls *t, const char *host);
+/* Clients: what a later session with the same server can resume from; SSL_SESSION_free(). NULL when
+ * the server gave no ticket. */
+SSL_SESSION *um_tls_keep(SSL *ssl);
+unsigned um_tls_generation(const struct um_tls *t); /* grows with each reload: drop what was kept */
 
 /* Who the other side is. */
 struct um_tls_peer {

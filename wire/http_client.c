@@ -11,6 +11,7 @@ enum {
 	REQUEST_HEAD_MAX = 64 << 10,
 	EARLY_MAX = 1 << 20,
 	ERROR_BODY_MAX = 64 << 10,
+	LINE_KEEP_MAX = 64 << 10,
 };
 
 static void start_on_fresh(struct um_http_call *call);
@@ -169,7 +170,7 @@ static bool give_line(struct um_http_call *call)
 
 	um_buf_init(&call->in, line.max);
 	ok = CALL_BACK(call, call->o.on_line(call->o.arg, um_buf_str(&line), line.len));
-	if (ok && !call->in.data) { /* its memory serves the next line */
+	if (ok && line.cap <= LINE_KEEP_MAX) { /* its memory serves the next line */
 		call->in = line;
 		um_buf_clear(&call->in);
 	} else {

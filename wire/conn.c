@@ -26,7 +26,7 @@ struct um_conn {
 	struct um_timer *stall; /* runs while output waits */
 	int64_t stall_ns;
 	size_t output_cap, read_limit;
-	bool opened, closed, shut, eof, want_open, want_data, want_cut;
+	bool read_on, reading, opened, closed, shut, eof, want_open, want_data, want_cut;
 	struct um_error why;
 };
 
@@ -52,10 +52,33 @@ static void half_close(struct um_conn *c)
 	shutdown(bufferevent_getfd(c->bev), SHUT_WR);
 }
 
+/* Reading is on while it is wanted and the unread bytes are few. (A bufferevent's own high
+ * watermark spins: it calls the read callback again and again while the mark is reached.) */
+static void update_reading(struct um_conn *c)
+{
+	bool on = c->read_on && um_conn_unread(c) < c->read_limit;
+
+	if (c->closed || c->eof)
+		return;
+	if (on != c->reading) {
+		c->reading = on;
+		if (on)
+			bufferevent_enable(c->bev, EV_READ);
+		else
+			bufferevent_disable(c->bev, EV_READ);
+	}
+	/* One that stopped in the middle of a TLS record waits for the socket when it goes on,
+	 * though the rest of the record already lies in the session. */
+	if (on && c->ssl && SSL_pending(c->ssl) > 0)
+		event_active(&c->bev->ev_read, EV_READ, 1);
+}
+
 static void on_read(struct bufferevent *bev um_unused, void *arg)
 {
 	struct um_conn *c = arg;
 
+	if (um_conn_unread(c) >= c->read_limit)
+		update_reading(c);
 	if (!c->closed && c->opened && !c->want_cut)
 		c->ev->on_data(c->arg);
 }
@@ -206,7 +229,8 @@ struct um_conn *um_conn_new(struct um_loop *l, int fd, SSL *ssl, enum um_conn_si
 	c->ev = ev;
 	c->arg = arg;
 	bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
-	um_conn_set_read_limit(c, READ_LIMIT_DEFAULT);
+	c->read_limit = READ_LIMIT_DEFAULT;
+	c->read_on = c->reading = true;
 	evbuffer_add_cb(bufferevent_get_output(c->bev), on_output, c);
 	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 	if (!ssl) {
@@ -262,12 +286,7 @@ const char *um_conn_peek(struct um_conn *c, size_t *ret_len)
 void um_conn_consume(struct um_conn *c, size_t n)
 {
 	evbuffer_drain(bufferevent_get_input(c->bev), n);
-	/* A bufferevent that stopped reading in the middle of a TLS record waits for the socket
-	 * when it goes on, though the rest of the record already lies in the session. */
-	if (c->ssl && !c->closed && SSL_pending(c->ssl) > 0 &&
-	    bufferevent_get_enabled(c->bev) & EV_READ &&
-	    um_conn_unread(c) < c->read_limit)
-		event_active(&c->bev->ev_read, EV_READ, 1);
+	update_reading(c);
 }
 
 size_t um_conn_unread(struct um_conn *c)
@@ -287,20 +306,16 @@ void um_conn_read(struct um_conn *c, bool on)
 {
 	if (c->closed)
 		return;
-	if (!on) {
-		bufferevent_disable(c->bev, EV_READ);
-		return;
-	}
-	bufferevent_enable(c->bev, EV_READ);
-	um_conn_consume(c, 0);
-	if (um_conn_unread(c))
+	c->read_on = on;
+	update_reading(c);
+	if (on && um_conn_unread(c))
 		um_conn_wake(c);
 }
 
 void um_conn_set_read_limit(struct um_conn *c, size_t bytes)
 {
 	c->read_limit = bytes;
-	bufferevent_setwatermark(c->bev, EV_READ, 0, bytes);
+	update_reading(c);
 }
 
 static int after_write(struct um_conn *c, int r)

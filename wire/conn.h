@@ -1,5 +1,5 @@
-/* A byte connection, plain or TLS, on the loop: what HTTP runs over, and what is left of it after an
- * upgrade.
+/* A byte connection, plain or TLS, on the loop: what HTTP runs over, and what is left of it after
+ * an upgrade.
  *
  * Input is bounded: reading stops while more than the read limit is unread, so that a peer which
  * writes and is not listened to costs that much and no more. Output has a cap: past it the
@@ -31,8 +31,8 @@ struct um_conn_events {
 
 enum um_conn_side { UM_CONN_SERVER, UM_CONN_CLIENT };
 
-/* @fd a connected, non-blocking socket and @ssl (NULL: plain) a fresh session: both are owned by the
- * connection, also on failure. NULL when out of memory. */
+/* @fd a connected, non-blocking socket and @ssl (NULL: plain) a fresh session: both are owned by
+ * the connection, also on failure. NULL when out of memory. */
 struct um_conn *um_conn_new(struct um_loop *l, int fd, SSL *ssl, enum um_conn_side side,
 			    const struct um_conn_events *ev, void *arg);
 void um_conn_free(struct um_conn *c); /* at once, dropping what was not sent; accepts NULL */
@@ -51,9 +51,9 @@ void um_conn_read(struct um_conn *c, bool on);
 void um_conn_set_read_limit(struct um_conn *c, size_t bytes); /* at first 64 KiB */
 
 /* 0, or -EPIPE (closed or being cut: on_close comes or has come), -ENOMEM. */
-int um_conn_write(struct um_conn *c, const void *data, size_t len);	     /* copies */
+int um_conn_write(struct um_conn *c, const void *data, size_t len);			/* copies */
 int um_conn_write_bytes(struct um_conn *c, struct um_bytes *b, size_t off, size_t len); /* shares */
-size_t um_conn_pending(struct um_conn *c);				     /* output not sent */
+size_t um_conn_pending(struct um_conn *c); /* output not sent */
 /* 0: none. At first none, and no stall timeout. */
 void um_conn_set_output_cap(struct um_conn *c, size_t bytes);
 void um_conn_set_stall_timeout(struct um_conn *c, int64_t ns);

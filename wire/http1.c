@@ -23,7 +23,7 @@ int um_http1_fail(struct um_http1 *p, int status, const char *what)
 	p->error_status = status;
 	um_error_set_reason(&p->error,
 			    status == 413 || status == 414 || status == 431 ? UM_REASON_TOO_LARGE
-									   : UM_REASON_BAD_REQUEST,
+									    : UM_REASON_BAD_REQUEST,
 			    -EBADMSG, "HTTP: %s", what);
 	return -EBADMSG;
 }

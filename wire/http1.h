@@ -77,7 +77,7 @@ void um_http1_no_body(struct um_http1 *p);
 const struct um_http1_head *um_http1_head(const struct um_http1 *p);
 /* The value of a field, the first one where there are several; @name in lower case; or NULL. */
 const char *um_http1_header(const struct um_http1_head *h, const char *name);
-bool um_http1_idle(const struct um_http1 *p); /* no byte of a next message was seen */
+bool um_http1_idle(const struct um_http1 *p);  /* no byte of a next message was seen */
 int um_http1_status(const struct um_http1 *p); /* after ERROR: the status to answer with */
 const struct um_error *um_http1_error(const struct um_http1 *p);
 

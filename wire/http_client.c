@@ -81,9 +81,10 @@ static void keep_session(struct um_http_client *c, struct um_conn *conn)
 static void finish(struct um_http_call *call, const struct um_error *err)
 {
 	static const struct um_error fine = UM_ERROR_INIT;
-	struct um_http_result res = {.err = err ? err : &fine, .body = um_buf_str(&call->in),
-				     .len = call->in.len};
-	const struct um_http1_head *head = call->got_head ? um_http1_head(call->conn->parser) : NULL;
+	struct um_http_result res = {
+		.err = err ? err : &fine, .body = um_buf_str(&call->in), .len = call->in.len};
+	const struct um_http1_head *head =
+		call->got_head ? um_http1_head(call->conn->parser) : NULL;
 
 	if (head) {
 		res.status = head->status;
@@ -153,7 +154,7 @@ static bool on_head(struct um_http_call *call, struct cconn *cc)
 		return true; /* END comes; 101 is looked at there */
 	call->got_head = true;
 	call->streamed = wants_stream(call, h->status);
-	call->in.max = call->streamed		      ? call->o.line_max
+	call->in.max = call->streamed			    ? call->o.line_max
 		       : call->o.on_line || call->o.on_data ? ERROR_BODY_MAX
 							    : call->o.body_cap;
 	um_timer_stop(call->phase);
@@ -422,11 +423,11 @@ static struct cconn *cconn_new(struct um_http_client *c, int fd)
 static void on_dialed(void *arg, int fd, const struct um_error *err)
 {
 	struct um_http_call *call = arg;
+	struct um_error why = UM_ERROR_INIT;
 
+	um_error_move(&why, err);
 	um_dial_free(TAKE_PTR(call->dial));
 	if (fd < 0) {
-		struct um_error why = *err;
-
 		finish(call, &why);
 		return;
 	}
@@ -531,8 +532,8 @@ int um_http_call_start(struct um_http_client *c, const struct um_http_call_opts 
 	um_buf_init(&call->early, EARLY_MAX);
 	um_buf_init(&call->in, call->o.body_cap);
 	call->head_only = !strcmp(o->method, "HEAD");
-	call->idempotent = strcmp(o->method, "POST") && strcmp(o->method, "PATCH") &&
-			   !o->stream_body;
+	call->idempotent =
+		strcmp(o->method, "POST") && strcmp(o->method, "PATCH") && !o->stream_body;
 	call->total = um_timer_new(c->loop, on_total, call);
 	call->phase = um_timer_new(c->loop, on_phase, call);
 	r = call->total && call->phase ? build_request(call, o) : -ENOMEM;

@@ -24,7 +24,7 @@ struct cconn {
 	struct um_http1 *parser;
 	struct um_timer *keep;
 	struct um_http_call *call; /* borrowed; NULL while idle */
-	bool used; /* has served a call before this one */
+	bool used;		   /* has served a call before this one */
 	bool opened;
 	TAILQ_ENTRY(cconn) idle;
 };

@@ -164,8 +164,7 @@ static void on_later(void *arg)
 	try_next(arg);
 }
 
-struct um_dial *um_dial_new(struct um_loop *l, const char *host, int port, um_dial_fn fn,
-			    void *arg)
+struct um_dial *um_dial_new(struct um_loop *l, const char *host, int port, um_dial_fn fn, void *arg)
 {
 	struct um_dial *d = calloc(1, sizeof(*d));
 

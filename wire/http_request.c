@@ -72,8 +72,7 @@ static int parse_query(struct um_http_req *r, char *q)
 			eq = strchr(q, '=');
 			p.key = q;
 			p.value = eq ? eq + 1 : "";
-			if ((eq && !decode(eq + 1, end, false)) ||
-			    !decode(q, eq ? eq : end, false))
+			if ((eq && !decode(eq + 1, end, false)) || !decode(q, eq ? eq : end, false))
 				return 400;
 			if (um_vec_push(&r->params, p) < 0)
 				return 503;
@@ -101,8 +100,7 @@ int um_http_req_parse_target(struct um_http_req *r)
 		r->raw_query = strchr(r->head->target, '?') + 1;
 	}
 	if (r->target[0] == '/' &&
-	    (!decode(r->target, r->target + strlen(r->target), true) ||
-	     !plain_segments(r->target)))
+	    (!decode(r->target, r->target + strlen(r->target), true) || !plain_segments(r->target)))
 		return 400;
 	r->path = r->target;
 	status = parse_query(r, r->query_text);

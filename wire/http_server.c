@@ -622,7 +622,7 @@ int um_http_server_new(struct um_loop *l, const struct um_http_server_opts *o,
 
 static void close_listeners(struct um_http_server *s)
 {
-	um_vec_foreach(ln, &s->listeners)
+	um_vec_foreach (ln, &s->listeners)
 		listener_free(*ln);
 	um_vec_release(&s->listeners);
 }

@@ -8,8 +8,8 @@
  *
  * Bounds: deadlines for the head (from accept, TLS handshake included, or from its first byte) and
  * for the body, both absolute; an idle timeout between requests; a number of connections in all and
- * from one address; unread input and unsent output of each connection. Pipelined requests are served
- * one after another. */
+ * from one address; unread input and unsent output of each connection. Pipelined requests are
+ * served one after another. */
 #ifndef UM_WIRE_HTTP_SERVER_H
 #define UM_WIRE_HTTP_SERVER_H
 
@@ -53,8 +53,8 @@ struct um_http_server_stats {
 
 um_must_check int um_http_server_new(struct um_loop *l, const struct um_http_server_opts *o,
 				     struct um_http_server **ret, struct um_error *err);
-/* Listens on a numeric address ("127.0.0.1", "::") and a port (0: any). May be called again for more
- * addresses. -EADDRINUSE, -EADDRNOTAVAIL, -EINVAL (not an address), ... */
+/* Listens on a numeric address ("127.0.0.1", "::") and a port (0: any). May be called again for
+ * more addresses. -EADDRINUSE, -EADDRNOTAVAIL, -EINVAL (not an address), ... */
 um_must_check int um_http_server_listen(struct um_http_server *s, const char *address, int port,
 					struct um_error *err);
 int um_http_server_port(const struct um_http_server *s); /* of the first address */
@@ -69,7 +69,7 @@ void um_http_server_get_stats(const struct um_http_server *s, struct um_http_ser
 /* ---- the request; all strings live as long as it does ---- */
 
 const char *um_http_method(const struct um_http_req *r);
-const char *um_http_path(const struct um_http_req *r);	   /* decoded; no //, . or .. segments */
+const char *um_http_path(const struct um_http_req *r); /* decoded; no //, . or .. segments */
 const char *um_http_query(const struct um_http_req *r, const char *key); /* decoded; NULL: absent */
 const char *um_http_query_nth(const struct um_http_req *r, const char *key, unsigned nth);
 const char *um_http_raw_query(const struct um_http_req *r); /* "" when there is none */
@@ -82,7 +82,8 @@ int64_t um_http_started_ns(const struct um_http_req *r); /* monotonic, when the 
 /* For the handler's own use. */
 void um_http_set_data(struct um_http_req *r, void *data);
 void *um_http_data(const struct um_http_req *r);
-/* Called once when the connection is lost (or the server drains) before the response is complete. */
+/* Called once when the connection is lost (or the server drains) before the response is complete.
+ */
 void um_http_on_close(struct um_http_req *r, void (*fn)(void *arg, struct um_http_req *r),
 		      void *arg);
 

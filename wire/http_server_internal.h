@@ -33,7 +33,7 @@ struct hconn {
 	struct um_http1 *parser;
 	struct um_timer *timer;
 	enum hconn_phase phase;
-	struct um_http_req *req; /* owned */
+	struct um_http_req *req;  /* owned */
 	struct um_tls_peer *peer; /* owned; read at the first request */
 	struct peer_count *count;
 	char remote[64];

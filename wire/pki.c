@@ -169,8 +169,7 @@ static int make(const struct um_pki_pair *ca, const struct um_pki_names *n, int6
 	p->cert = X509_new();
 	if (!p->key || !p->cert || !X509_set_version(p->cert, X509_VERSION_3) ||
 	    set_serial(p->cert) < 0 || !ASN1_TIME_set(X509_getm_notBefore(p->cert), 0) ||
-	    !ASN1_TIME_set(X509_getm_notAfter(p->cert), end) ||
-	    !X509_set_pubkey(p->cert, p->key))
+	    !ASN1_TIME_set(X509_getm_notAfter(p->cert), end) || !X509_set_pubkey(p->cert, p->key))
 		return ssl_failed(err, "make a certificate");
 	if (add_entries(X509_get_subject_name(p->cert), "O", n->orgs) < 0 ||
 	    add_entries(X509_get_subject_name(p->cert), "CN", cn) < 0) {
@@ -197,8 +196,8 @@ int um_pki_ca_new(const char *cn, int64_t wall_ns, struct um_pki_pair **ret, str
 	return make(NULL, &n, wall_ns, UM_PKI_CA_LIFE_NS, ret, err);
 }
 
-int um_pki_leaf_new(const struct um_pki_pair *ca, const struct um_pki_names *names,
-		    int64_t wall_ns, struct um_pki_pair **ret, struct um_error *err)
+int um_pki_leaf_new(const struct um_pki_pair *ca, const struct um_pki_names *names, int64_t wall_ns,
+		    struct um_pki_pair **ret, struct um_error *err)
 {
 	return make(ca, names, wall_ns, UM_PKI_LEAF_LIFE_NS, ret, err);
 }
@@ -227,8 +226,8 @@ int um_pki_key_pem(const struct um_pki_pair *p, struct um_buf *b)
 
 	if (!bio)
 		return -ENOMEM;
-	return bio_to_buf(bio, PEM_write_bio_PKCS8PrivateKey(bio, p->key, NULL, NULL, 0, NULL, NULL),
-			  b);
+	return bio_to_buf(bio,
+			  PEM_write_bio_PKCS8PrivateKey(bio, p->key, NULL, NULL, 0, NULL, NULL), b);
 }
 
 int um_pki_save(const struct um_pki_pair *p, const char *dir, const char *name,
@@ -258,8 +257,7 @@ int um_pki_save(const struct um_pki_pair *p, const char *dir, const char *name,
 	return r;
 }
 
-static int no_password(char *buf um_unused, int size um_unused, int rw um_unused,
-		       void *u um_unused)
+static int no_password(char *buf um_unused, int size um_unused, int rw um_unused, void *u um_unused)
 {
 	return -1; /* never ask on the terminal */
 }

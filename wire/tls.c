@@ -46,8 +46,7 @@ static int select_alpn(SSL *ssl um_unused, const unsigned char **out, unsigned c
 	return SSL_TLSEXT_ERR_OK;
 }
 
-static int no_password(char *buf um_unused, int size um_unused, int rw um_unused,
-		       void *u um_unused)
+static int no_password(char *buf um_unused, int size um_unused, int rw um_unused, void *u um_unused)
 {
 	return -1; /* never ask on the terminal */
 }
@@ -198,8 +197,7 @@ static bool numeric(const char *host)
 static int expect_host(SSL *ssl, const struct um_tls *t, const char *host)
 {
 	if (numeric(host))
-		return t->insecure ||
-		       X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
+		return t->insecure || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
 	if (SSL_set_tlsext_host_name(ssl, host) != 1)
 		return 0;
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

@@ -40,9 +40,9 @@ unsigned um_tls_generation(const struct um_tls *t); /* grows with each reload: d
 
 /* Who the other side is. */
 struct um_tls_peer {
-	bool present;	    /* it gave a certificate, and the CA signed it */
-	char cn[256];	    /* "" when absent */
-	unsigned n_orgs;    /* of at most UM_TLS_ORGS_MAX */
+	bool present;	 /* it gave a certificate, and the CA signed it */
+	char cn[256];	 /* "" when absent */
+	unsigned n_orgs; /* of at most UM_TLS_ORGS_MAX */
 	char orgs[8][128];
 };
 #define UM_TLS_ORGS_MAX 8

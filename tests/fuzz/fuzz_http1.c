@@ -23,8 +23,8 @@ static void note_head(const struct um_http1_head *h, struct seen *s)
 		if (!um_http1_is_token(h->headers[i].name, strlen(h->headers[i].name)) ||
 		    !um_http1_is_field_value(h->headers[i].value, strlen(h->headers[i].value)))
 			abort();
-		s->sum = s->sum * 31 + um_hash_bytes(h->headers[i].value,
-						     strlen(h->headers[i].value));
+		s->sum = s->sum * 31 +
+			 um_hash_bytes(h->headers[i].value, strlen(h->headers[i].value));
 	}
 	if (h->chunked && h->content_length >= 0)
 		abort();

@@ -55,11 +55,11 @@ static void restore_end(struct agent_pod *p)
 {
 	for (size_t i = 0; i < p->n_ctrs; i++) {
 		struct agent_ctr *c = &p->ctrs[i];
-		const struct um_json *list = um_json_path(
-			p->obj, c->init ? "status.initContainerStatuses" : "status.containerStatuses");
+		const struct um_json *list =
+			um_json_path(p->obj, c->init ? "status.initContainerStatuses"
+						     : "status.containerStatuses");
 
-		um_json_foreach(st, list)
-		{
+		um_json_foreach (st, list) {
 			const struct um_json *t = um_json_path(st, "state.terminated");
 			const char *id = um_json_get_str(t, "containerID", "");
 

@@ -33,8 +33,8 @@ static int make_paths(struct um_agent *a, struct um_error *err)
 	int r = 0;
 
 	a->shim_path = join(a->opt.libexec_dir, "umiak-shim");
-	a->oci_path = a->opt.oci_path ? strdup(a->opt.oci_path)
-				      : join(a->opt.libexec_dir, "umiak-oci");
+	a->oci_path =
+		a->opt.oci_path ? strdup(a->opt.oci_path) : join(a->opt.libexec_dir, "umiak-oci");
 	a->oci_root = join(a->opt.run_dir, "oci");
 	if (!a->shim_path || !a->oci_path || !a->oci_root)
 		return um_error_errno(err, -ENOMEM, "start the agent");
@@ -134,7 +134,8 @@ void um_agent_free(struct um_agent *a)
 	while (!um_agent_idle(a)) /* steps under way use what is freed below */
 		if (um_loop_step(a->loop, INT64_MAX) < 0)
 			break;
-	HASH_ITER(hh, a->pods, p, tmp) pod_free(p);
+	HASH_ITER (hh, a->pods, p, tmp)
+		pod_free(p);
 	(void)!um_loop_step(a->loop, 0); /* deferred looks at them */
 	um_net_close(a->net);
 	um_images_close(a->images);
@@ -160,9 +161,9 @@ bool um_agent_idle(const struct um_agent *a)
 
 static int64_t grace_of(const struct um_json *pod)
 {
-	int64_t s = um_json_get_i64(pod, "metadata.deletionGracePeriodSeconds",
-				    um_json_get_i64(pod, "spec.terminationGracePeriodSeconds",
-						    DEFAULT_GRACE));
+	int64_t s = um_json_get_i64(
+		pod, "metadata.deletionGracePeriodSeconds",
+		um_json_get_i64(pod, "spec.terminationGracePeriodSeconds", DEFAULT_GRACE));
 
 	return (s < 0 ? 0 : s > 86400 * 365 ? 86400 * 365 : s) * UM_NSEC_PER_SEC;
 }
@@ -219,8 +220,7 @@ void um_agent_source_synced(struct um_agent *a)
 	struct agent_pod *p, *tmp;
 
 	a->synced = true;
-	HASH_ITER(hh, a->pods, p, tmp)
-	{
+	HASH_ITER (hh, a->pods, p, tmp) {
 		if (p->known || p->is_static)
 			continue;
 		p->removed = true;

@@ -25,7 +25,7 @@ struct um_agent_options {
 	const char *manifests_dir; /* static pods; NULL: none */
 	const char *libexec_dir;   /* umiak-shim; umiak-oci when oci_path is NULL */
 	const char *oci_path;
-	const char *cgroup_parent; /* "umiak" */
+	const char *cgroup_parent;	    /* "umiak" */
 	const char *pod_range, *node_range; /* NULL pod_range: no pod network, hostNetwork only */
 	const char *host_ip;		    /* status.hostIP */
 };
@@ -44,7 +44,8 @@ struct um_agent_source {
 	/* Fetches a configmap or secret. @done is called once, later or at once: @obj (borrowed for
 	 * the call) or NULL with @err. */
 	void (*fetch)(void *ctx, const char *plural, const char *namespace_, const char *name,
-		      void (*done)(void *arg, const struct um_json *obj, const struct um_error *err),
+		      void (*done)(void *arg, const struct um_json *obj,
+				   const struct um_error *err),
 		      void *arg);
 	/* The pod's status has changed. @status is borrowed. */
 	void (*status)(void *ctx, const char *namespace_, const char *name, const char *uid,

@@ -67,10 +67,9 @@ static void hosts_file(const struct agent_pod *p, struct um_buf *b)
 	if (p->ip[0])
 		um_buf_addf(b, "%s\t%s\n", p->ip, host);
 aliases:
-	um_json_foreach(it, um_json_path(p->obj, "spec.hostAliases"))
-	{
+	um_json_foreach (it, um_json_path(p->obj, "spec.hostAliases")) {
 		um_buf_addf(b, "%s", um_json_get_str(it, "ip", ""));
-		um_json_foreach(h, um_json_get(it, "hostnames"))
+		um_json_foreach (h, um_json_get(it, "hostnames"))
 			um_buf_addf(b, "\t%s", um_json_str(h, ""));
 		um_buf_addc(b, '\n');
 	}
@@ -85,16 +84,15 @@ static void resolv_file(const struct agent_pod *p, struct um_buf *b)
 		(void)!um_io_read_file(AT_FDCWD, "/etc/resolv.conf", b, NULL);
 	if (b->len && b->data[b->len - 1] != '\n')
 		um_buf_addc(b, '\n');
-	um_json_foreach(it, um_json_get(cfg, "nameservers"))
+	um_json_foreach (it, um_json_get(cfg, "nameservers"))
 		um_buf_addf(b, "nameserver %s\n", um_json_str(it, ""));
 	if (um_json_first(um_json_get(cfg, "searches"))) {
 		um_buf_adds(b, "search");
-		um_json_foreach(it, um_json_get(cfg, "searches"))
+		um_json_foreach (it, um_json_get(cfg, "searches"))
 			um_buf_addf(b, " %s", um_json_str(it, ""));
 		um_buf_addc(b, '\n');
 	}
-	um_json_foreach(it, um_json_get(cfg, "options"))
-	{
+	um_json_foreach (it, um_json_get(cfg, "options")) {
 		const char *value = um_json_get_str(it, "value", NULL);
 
 		um_buf_addf(b, "options %s%s%s\n", um_json_get_str(it, "name", ""),

@@ -11,7 +11,8 @@
 
 #define BACKOFF_FIRST_NS (10 * UM_NSEC_PER_SEC)
 #define BACKOFF_MOST_NS (300 * UM_NSEC_PER_SEC)
-#define BACKOFF_FORGET_NS (600 * UM_NSEC_PER_SEC) /* after a run that long the next start is at once */
+#define BACKOFF_FORGET_NS                                                                          \
+	(600 * UM_NSEC_PER_SEC) /* after a run that long the next start is at once */
 #define CONFIG_RETRY_NS (2 * UM_NSEC_PER_SEC)
 
 static void on_timer(void *arg)
@@ -30,12 +31,12 @@ static void on_timer(void *arg)
 
 static int attempts_before(const struct um_json *pod, const char *name, bool init)
 {
-	const struct um_json *list = um_json_path(
-		pod, init ? "status.initContainerStatuses" : "status.containerStatuses");
+	const struct um_json *list = um_json_path(pod, init ? "status.initContainerStatuses"
+							    : "status.containerStatuses");
 
-	um_json_foreach(st, list)
-	{
-		bool ran = um_json_path(st, "state.running") || um_json_path(st, "state.terminated");
+	um_json_foreach (st, list) {
+		bool ran =
+			um_json_path(st, "state.running") || um_json_path(st, "state.terminated");
 
 		if (!strcmp(um_json_get_str(st, "name", ""), name))
 			return (int)um_json_get_i64(st, "restartCount", 0) + (ran ? 1 : 0);
@@ -224,11 +225,13 @@ static void schedule_restart(struct agent_ctr *c)
 		return;
 	}
 	c->state = CTR_BACKOFF;
-	wait_with(c, "CrashLoopBackOff", "back-off %llds restarting failed container=%s pod=%s_%s(%s)",
+	wait_with(c, "CrashLoopBackOff",
+		  "back-off %llds restarting failed container=%s pod=%s_%s(%s)",
 		  (long long)(delay / UM_NSEC_PER_SEC), c->name, c->pod->name, c->pod->ns,
 		  c->pod->uid);
-	pod_event(c->pod, "Warning", "BackOff", "Back-off restarting failed container %s in pod %s_%s(%s)",
-		  c->name, c->pod->name, c->pod->ns, c->pod->uid);
+	pod_event(c->pod, "Warning", "BackOff",
+		  "Back-off restarting failed container %s in pod %s_%s(%s)", c->name, c->pod->name,
+		  c->pod->ns, c->pod->uid);
 	um_timer_start(c->timer, delay);
 }
 
@@ -347,8 +350,7 @@ void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m)
 		return;
 	if (!strcmp(state, "running") && c->state == CTR_STARTING)
 		on_running(c, m);
-	else if (!strcmp(state, "exited") &&
-		 (c->state == CTR_STARTING || c->state == CTR_RUNNING))
+	else if (!strcmp(state, "exited") && (c->state == CTR_STARTING || c->state == CTR_RUNNING))
 		on_exited(c, m);
 }
 

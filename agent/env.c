@@ -14,8 +14,7 @@ static const char *env_value(const struct um_json *env, const char *name, size_t
 {
 	const char *found = NULL;
 
-	um_json_foreach(it, env)
-	{
+	um_json_foreach (it, env) {
 		if (!strncmp(it->str, name, len) && it->str[len] == '=')
 			found = it->str + len + 1;
 	}
@@ -62,8 +61,7 @@ static void set_env(struct um_arena *a, struct um_json *env, const char *name, c
 
 	if (!text)
 		return;
-	um_json_foreach(it, env)
-	{
+	um_json_foreach (it, env) {
 		if (!strncmp(it->str, name, len) && it->str[len] == '=') {
 			it->str = text;
 			it->len = (uint32_t)strlen(text);
@@ -96,8 +94,9 @@ static const char *key_ref(struct um_arena *a, const struct agent_ctr *c, const 
 	if (v)
 		return v;
 	if (!um_json_get_bool(ref, "optional", false))
-		um_error_set(err, -ENOENT, "env %s: couldn't find key %s in %s %s/%s", env_name, key,
-			     !strcmp(plural, "secrets") ? "Secret" : "ConfigMap", c->pod->ns, name);
+		um_error_set(err, -ENOENT, "env %s: couldn't find key %s in %s %s/%s", env_name,
+			     key, !strcmp(plural, "secrets") ? "Secret" : "ConfigMap", c->pod->ns,
+			     name);
 	return NULL;
 }
 
@@ -160,8 +159,9 @@ static const char *resource_ref(struct um_arena *a, const struct agent_ctr *c,
 	divisor = um_json_get_str(ref, "divisor", "0");
 	if (!strcmp(divisor, "0"))
 		divisor = "1";
-	if (!dot || (v && (cpu ? um_quantity_milli(v->str, &value)
-			       : um_quantity_value(v->str, &value)) < 0) ||
+	if (!dot ||
+	    (v &&
+	     (cpu ? um_quantity_milli(v->str, &value) : um_quantity_value(v->str, &value)) < 0) ||
 	    (cpu ? um_quantity_milli(divisor, &by) : um_quantity_value(divisor, &by)) < 0 ||
 	    by <= 0) {
 		um_error_set(err, -EINVAL, "resourceFieldRef %s: cannot be had", what);
@@ -218,8 +218,7 @@ static int add_from(struct um_arena *a, const struct agent_ctr *c, const struct 
 		if (!obj && !um_json_get_bool(ref, "optional", false))
 			return um_error_set(err, -ENOENT, "envFrom: %s \"%s\" not found",
 					    kinds[i][1], name);
-		um_json_foreach(it, um_json_get(obj, "data"))
-		{
+		um_json_foreach (it, um_json_get(obj, "data")) {
 			const char *v = ref_value(a, c->pod, kinds[i][1], name, it->key);
 			const char *key = um_arena_printf(a, "%s%s", prefix, it->key);
 
@@ -235,8 +234,7 @@ struct um_json *ctr_environment(struct um_arena *a, const struct agent_ctr *c,
 {
 	struct um_json *env = um_json_new_arr(a);
 
-	um_json_foreach(it, um_json_path(image_config, "config.Env"))
-	{
+	um_json_foreach (it, um_json_path(image_config, "config.Env")) {
 		const char *eq = it->type == UM_JSON_STR ? strchr(it->str, '=') : NULL;
 		const char *key = eq ? um_arena_strndup(a, it->str, (size_t)(eq - it->str)) : NULL;
 
@@ -247,16 +245,14 @@ struct um_json *ctr_environment(struct um_arena *a, const struct agent_ctr *c,
 		set_env(a, env, "PATH",
 			"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	set_env(a, env, "HOSTNAME",
-		pod_host_network(c->pod) ? c->pod->agent->opt.node_name
-					 : um_json_get_str(c->pod->obj, "spec.hostname",
-							   c->pod->name));
-	um_json_foreach(it, um_json_get(c->spec, "envFrom"))
-	{
+		pod_host_network(c->pod)
+			? c->pod->agent->opt.node_name
+			: um_json_get_str(c->pod->obj, "spec.hostname", c->pod->name));
+	um_json_foreach (it, um_json_get(c->spec, "envFrom")) {
 		if (add_from(a, c, it, env, err) < 0)
 			return NULL;
 	}
-	um_json_foreach(it, um_json_get(c->spec, "env"))
-	{
+	um_json_foreach (it, um_json_get(c->spec, "env")) {
 		const char *name = um_json_get_str(it, "name", "");
 		const struct um_json *from = um_json_get(it, "valueFrom");
 		struct um_error own = UM_ERROR_INIT;

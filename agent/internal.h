@@ -58,21 +58,21 @@ struct agent_ctr {
 	const char *name;
 	bool init;
 	enum ctr_state state;
-	int attempt; /* = restart count */
+	int attempt;	     /* = restart count */
 	long long start_seq; /* of the request to the shim that is under way */
 	pid_t pid;
 	char id[160];
 	int64_t started_ns;
-	bool ready, started; /* as the probes see it */
-	bool killed;	     /* by us: a failed probe, a changed image */
-	struct ctr_end last; /* the newest end */
+	bool ready, started;  /* as the probes see it */
+	bool killed;	      /* by us: a failed probe, a changed image */
+	struct ctr_end last;  /* the newest end */
 	struct ctr_end prior; /* the end before the current run: lastState */
-	char reason[40];     /* why it waits: ErrImagePull, CrashLoopBackOff, ... */
+	char reason[40];      /* why it waits: ErrImagePull, CrashLoopBackOff, ... */
 	char message[1024];
 	char image[512], image_id[80];
-	int64_t backoff_ns;   /* the next delay; 0: none yet */
+	int64_t backoff_ns; /* the next delay; 0: none yet */
 	int image_failures;
-	struct um_timer *timer; /* back-off, and the kill after a grace */
+	struct um_timer *timer;	       /* back-off, and the kill after a grace */
 	struct agent_probe *probes[3]; /* startup, liveness, readiness; NULL where there is none */
 };
 
@@ -105,11 +105,11 @@ struct agent_pod {
 	bool is_static;
 	bool known; /* the source has named it since the agent started */
 	enum pod_state state;
-	bool ending;	     /* must go: deleted or no longer known */
-	bool removed;	     /* its object is gone already: nobody wants to hear */
+	bool ending;	      /* must go: deleted or no longer known */
+	bool removed;	      /* its object is gone already: nobody wants to hear */
 	bool failed_for_good; /* deadline, refused: phase Failed */
-	bool rebuild;	     /* the sandbox was lost: clean up and begin again */
-	bool dead;	     /* freed as soon as its deferred call has come */
+	bool rebuild;	      /* the sandbox was lost: clean up and begin again */
+	bool dead;	      /* freed as soon as its deferred call has come */
 	char reason[40], message[1024];
 	int64_t grace_ns;
 	bool term_sent, kill_sent;
@@ -127,8 +127,8 @@ struct agent_pod {
 	bool refs_failed;
 	struct agent_ctr *ctrs; /* init containers first */
 	size_t n_ctrs, n_init;
-	struct um_timer *timer;	    /* retries, the kill after the grace */
-	struct um_timer *deadline;  /* activeDeadlineSeconds */
+	struct um_timer *timer;	   /* retries, the kill after the grace */
+	struct um_timer *deadline; /* activeDeadlineSeconds */
 	int64_t retry_ns;
 	bool status_dirty, advance_deferred;
 	char *last_status; /* the text last told to the source */
@@ -239,7 +239,8 @@ int shim_quit(struct agent_shim *s);
 /* ---- probe.c ---- */
 
 enum probe_kind { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS };
-struct agent_probe *probe_new(struct agent_ctr *c, enum probe_kind kind, const struct um_json *spec);
+struct agent_probe *probe_new(struct agent_ctr *c, enum probe_kind kind,
+			      const struct um_json *spec);
 void probe_start(struct agent_probe *p);
 void probe_stop(struct agent_probe *p);
 void probe_free(struct agent_probe *p);

@@ -35,12 +35,10 @@ static const struct um_json *security(const struct maker *m, const char *name)
 static struct um_json *expand_all(const struct maker *m, const struct um_json *list,
 				  const struct um_json *env, struct um_json *into)
 {
-	um_json_foreach(it, list)
-	{
+	um_json_foreach (it, list) {
 		const char *s = um_json_str(it, "");
 
-		um_json_append(into,
-			       um_json_new_str(m->a, env ? expand_vars(m->a, s, env) : s));
+		um_json_append(into, um_json_new_str(m->a, env ? expand_vars(m->a, s, env) : s));
 	}
 	return into;
 }
@@ -69,28 +67,32 @@ static struct um_json *process_args(const struct maker *m, const struct um_json 
 }
 
 static const char *const default_caps[] = {
-	"CAP_AUDIT_WRITE", "CAP_CHOWN",	   "CAP_DAC_OVERRIDE", "CAP_FOWNER",  "CAP_FSETID",
-	"CAP_KILL",	   "CAP_MKNOD",	   "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP",
-	"CAP_SETGID",	   "CAP_SETPCAP",  "CAP_SETUID",       "CAP_SYS_CHROOT", NULL,
+	"CAP_AUDIT_WRITE", "CAP_CHOWN",	  "CAP_DAC_OVERRIDE",	  "CAP_FOWNER",	    "CAP_FSETID",
+	"CAP_KILL",	   "CAP_MKNOD",	  "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",    "CAP_SETFCAP",
+	"CAP_SETGID",	   "CAP_SETPCAP", "CAP_SETUID",		  "CAP_SYS_CHROOT", NULL,
 };
 
 /* All capabilities that a container can be given. */
 static const char *const all_caps[] = {
-	"CAP_AUDIT_CONTROL", "CAP_AUDIT_READ", "CAP_AUDIT_WRITE", "CAP_BLOCK_SUSPEND", "CAP_BPF",
-	"CAP_CHECKPOINT_RESTORE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH",
-	"CAP_FOWNER", "CAP_FSETID", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_KILL", "CAP_LEASE",
-	"CAP_LINUX_IMMUTABLE", "CAP_MAC_ADMIN", "CAP_MAC_OVERRIDE", "CAP_MKNOD", "CAP_NET_ADMIN",
-	"CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_RAW", "CAP_PERFMON", "CAP_SETFCAP",
-	"CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYSLOG", "CAP_SYS_ADMIN", "CAP_SYS_BOOT",
-	"CAP_SYS_CHROOT", "CAP_SYS_MODULE", "CAP_SYS_NICE", "CAP_SYS_PACCT", "CAP_SYS_PTRACE",
-	"CAP_SYS_RAWIO", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG",
-	"CAP_WAKE_ALARM", NULL,
+	"CAP_AUDIT_CONTROL",   "CAP_AUDIT_READ",   "CAP_AUDIT_WRITE",
+	"CAP_BLOCK_SUSPEND",   "CAP_BPF",	   "CAP_CHECKPOINT_RESTORE",
+	"CAP_CHOWN",	       "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH",
+	"CAP_FOWNER",	       "CAP_FSETID",	   "CAP_IPC_LOCK",
+	"CAP_IPC_OWNER",       "CAP_KILL",	   "CAP_LEASE",
+	"CAP_LINUX_IMMUTABLE", "CAP_MAC_ADMIN",	   "CAP_MAC_OVERRIDE",
+	"CAP_MKNOD",	       "CAP_NET_ADMIN",	   "CAP_NET_BIND_SERVICE",
+	"CAP_NET_BROADCAST",   "CAP_NET_RAW",	   "CAP_PERFMON",
+	"CAP_SETFCAP",	       "CAP_SETGID",	   "CAP_SETPCAP",
+	"CAP_SETUID",	       "CAP_SYSLOG",	   "CAP_SYS_ADMIN",
+	"CAP_SYS_BOOT",	       "CAP_SYS_CHROOT",   "CAP_SYS_MODULE",
+	"CAP_SYS_NICE",	       "CAP_SYS_PACCT",	   "CAP_SYS_PTRACE",
+	"CAP_SYS_RAWIO",       "CAP_SYS_RESOURCE", "CAP_SYS_TIME",
+	"CAP_SYS_TTY_CONFIG",  "CAP_WAKE_ALARM",   NULL,
 };
 
 static bool names_cap(const struct um_json *list, const char *cap)
 {
-	um_json_foreach(it, list)
-	{
+	um_json_foreach (it, list) {
 		const char *s = um_json_str(it, "");
 
 		if (!strcasecmp(s, "ALL") || !strcasecmp(s, cap) || !strcasecmp(s, cap + 4))
@@ -213,9 +215,8 @@ static void system_mounts(const struct maker *m, struct um_json *list)
 {
 	static const char *const proc[] = {"nosuid", "noexec", "nodev", NULL};
 	static const char *const dev[] = {"nosuid", "strictatime", "mode=755", "size=65536k", NULL};
-	static const char *const pts[] = {"nosuid",	   "noexec",	"newinstance",
-					  "ptmxmode=0666", "mode=0620", "gid=5",
-					  NULL};
+	static const char *const pts[] = {"nosuid",    "noexec", "newinstance", "ptmxmode=0666",
+					  "mode=0620", "gid=5",	 NULL};
 	static const char *const ro[] = {"nosuid", "noexec", "nodev", "ro", NULL};
 	static const char *const shm[] = {"bind", "nosuid", "noexec", "nodev", NULL};
 	char path[4096];
@@ -250,8 +251,7 @@ static void file_mounts(const struct maker *m, struct um_json *list)
 
 static int volume_mounts(const struct maker *m, struct um_json *list)
 {
-	um_json_foreach(vm, um_json_get(m->spec, "volumeMounts"))
-	{
+	um_json_foreach (vm, um_json_get(m->spec, "volumeMounts")) {
 		const char *name = um_json_get_str(vm, "name", "");
 		const char *options[5];
 		const struct um_json *volume = NULL;
@@ -259,13 +259,13 @@ static int volume_mounts(const struct maker *m, struct um_json *list)
 		char path[4096];
 		int n = 0;
 
-		um_json_foreach(v, um_json_path(m->pod, "spec.volumes"))
-		{
+		um_json_foreach (v, um_json_path(m->pod, "spec.volumes")) {
 			if (!strcmp(um_json_get_str(v, "name", ""), name))
 				volume = v;
 		}
 		if (!volume || volume_path(m->p, name, volume, path, sizeof(path)) < 0)
-			return um_error_set(m->err, -EINVAL, "volumeMounts: no volume \"%s\"", name);
+			return um_error_set(m->err, -EINVAL, "volumeMounts: no volume \"%s\"",
+					    name);
 		if (um_json_get(vm, "subPath") || um_json_get(vm, "subPathExpr"))
 			return um_error_set(m->err, -EOPNOTSUPP,
 					    "volumeMounts: subPath is not supported yet");
@@ -307,9 +307,9 @@ static struct um_json *namespaces(const struct maker *m)
 		o = um_json_append(list, um_json_new_obj(m->a));
 		um_json_set_str(m->a, o, "type", kinds[i].type);
 		if (kinds[i].fd >= 0)
-			um_json_set_str(m->a, o, "path",
-					um_arena_printf(m->a, "/proc/%d/fd/%d", p->shim_pid,
-							kinds[i].fd));
+			um_json_set_str(
+				m->a, o, "path",
+				um_arena_printf(m->a, "/proc/%d/fd/%d", p->shim_pid, kinds[i].fd));
 	}
 	return list;
 }
@@ -355,10 +355,19 @@ static struct um_json *resources(const struct maker *m)
 }
 
 static const char *const masked[] = {
-	"/proc/acpi",	     "/proc/asound",	  "/proc/interrupts",	 "/proc/kcore",
-	"/proc/keys",	     "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
-	"/proc/timer_list",  "/proc/timer_stats", "/sys/devices/virtual/powercap",
-	"/sys/firmware",     NULL,
+	"/proc/acpi",
+	"/proc/asound",
+	"/proc/interrupts",
+	"/proc/kcore",
+	"/proc/keys",
+	"/proc/latency_stats",
+	"/proc/sched_debug",
+	"/proc/scsi",
+	"/proc/timer_list",
+	"/proc/timer_stats",
+	"/sys/devices/virtual/powercap",
+	"/sys/firmware",
+	NULL,
 };
 static const char *const readonly[] = {
 	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL,

@@ -34,11 +34,13 @@ void pod_set_state(struct agent_pod *p, enum pod_state to)
 {
 	if (!(allowed[p->state] & 1u << to)) { /* a bug: say so and go on from where we are */
 		um_log(UM_LOG_ERROR, "pod state refused", UM_LOG_STR("pod", p->name),
-		       UM_LOG_STR("from", state_names[p->state]), UM_LOG_STR("to", state_names[to]));
+		       UM_LOG_STR("from", state_names[p->state]),
+		       UM_LOG_STR("to", state_names[to]));
 		return;
 	}
-	um_log(UM_LOG_DEBUG, "pod state", UM_LOG_STR("namespace", p->ns), UM_LOG_STR("pod", p->name),
-	       UM_LOG_STR("from", state_names[p->state]), UM_LOG_STR("to", state_names[to]));
+	um_log(UM_LOG_DEBUG, "pod state", UM_LOG_STR("namespace", p->ns),
+	       UM_LOG_STR("pod", p->name), UM_LOG_STR("from", state_names[p->state]),
+	       UM_LOG_STR("to", state_names[to]));
 	p->state = to;
 }
 
@@ -49,8 +51,7 @@ bool pod_host_network(const struct agent_pod *p)
 
 static bool has_resources(const struct um_json *list)
 {
-	um_json_foreach(c, list)
-	{
+	um_json_foreach (c, list) {
 		if (um_json_first(um_json_path(c, "resources.limits")) ||
 		    um_json_first(um_json_path(c, "resources.requests")))
 			return true;
@@ -62,8 +63,7 @@ static bool all_guaranteed(const struct um_json *list)
 {
 	static const char *const names[] = {"cpu", "memory"};
 
-	um_json_foreach(c, list)
-	{
+	um_json_foreach (c, list) {
 		for (size_t i = 0; i < UM_ARRAY_LEN(names); i++) {
 			const struct um_json *limit =
 				um_json_get(um_json_path(c, "resources.limits"), names[i]);
@@ -492,8 +492,7 @@ struct agent_ctr *pod_find_ctr(struct agent_pod *p, const char *name)
 
 static const struct um_json *find_named(const struct um_json *list, const char *name)
 {
-	um_json_foreach(it, list)
-	{
+	um_json_foreach (it, list) {
 		if (!strcmp(um_json_get_str(it, "name", ""), name))
 			return it;
 	}
@@ -556,9 +555,11 @@ static int make_ctrs(struct agent_pod *p)
 	p->ctrs = calloc(n_init + n + 1, sizeof(*p->ctrs));
 	if (!p->ctrs)
 		return -ENOMEM;
-	um_json_foreach(it, inits) ctr_init(&p->ctrs[p->n_ctrs++], p, it, true);
+	um_json_foreach (it, inits)
+		ctr_init(&p->ctrs[p->n_ctrs++], p, it, true);
 	p->n_init = p->n_ctrs;
-	um_json_foreach(it, ctrs) ctr_init(&p->ctrs[p->n_ctrs++], p, it, false);
+	um_json_foreach (it, ctrs)
+		ctr_init(&p->ctrs[p->n_ctrs++], p, it, false);
 	for (size_t i = 0; i < p->n_ctrs; i++)
 		if (!p->ctrs[i].timer)
 			return -ENOMEM;

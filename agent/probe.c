@@ -124,7 +124,8 @@ static bool try_exec(struct agent_probe *p, char *why, size_t size)
 	argv[n++] = a->oci_root;
 	argv[n++] = (char *)(uintptr_t) "exec";
 	argv[n++] = p->ctr->id;
-	um_json_foreach(it, command) argv[n++] = (char *)(uintptr_t)um_json_str(it, "");
+	um_json_foreach (it, command)
+		argv[n++] = (char *)(uintptr_t)um_json_str(it, "");
 	posix_spawn_file_actions_init(&fa);
 	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
@@ -152,8 +153,7 @@ static int port_number(const struct agent_probe *p, const struct um_json *port)
 {
 	if (um_json_is(port, UM_JSON_NUM))
 		return (int)um_json_i64(port, 0);
-	um_json_foreach(it, um_json_get(p->ctr->spec, "ports"))
-	{
+	um_json_foreach (it, um_json_get(p->ctr->spec, "ports")) {
 		if (um_json_streq(port, um_json_get_str(it, "name", "")))
 			return (int)um_json_get_i64(it, "containerPort", 0);
 	}
@@ -194,8 +194,8 @@ static bool try_tcp(struct agent_probe *p, char *why, size_t size)
 		return false;
 	}
 	p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (p->fd < 0 || (connect(p->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 &&
-			  errno != EINPROGRESS)) {
+	if (p->fd < 0 ||
+	    (connect(p->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 && errno != EINPROGRESS)) {
 		snprintf(why, size, "dial tcp %s:%d: %s", target_host(p, def), port,
 			 strerror(errno));
 		return false;
@@ -245,8 +245,7 @@ static bool try_http(struct agent_probe *p, char *why, size_t size)
 		snprintf(why, size, "httpGet: scheme HTTPS is not supported yet");
 		return false;
 	}
-	um_json_foreach(it, um_json_get(def, "httpHeaders"))
-	{
+	um_json_foreach (it, um_json_get(def, "httpHeaders")) {
 		if (o.n_headers == UM_ARRAY_LEN(headers))
 			break;
 		headers[o.n_headers++] = (struct um_http1_header){

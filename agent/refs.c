@@ -46,7 +46,8 @@ static void on_fetched(void *arg, const struct um_json *obj, const struct um_err
 			for (size_t i = 0; i < p->n_ctrs; i++) {
 				struct agent_ctr *c = &p->ctrs[i];
 
-				snprintf(c->reason, sizeof(c->reason), "CreateContainerConfigError");
+				snprintf(c->reason, sizeof(c->reason),
+					 "CreateContainerConfigError");
 				snprintf(c->message, sizeof(c->message), "%s", p->message);
 			}
 			pod_event(p, "Warning", "FailedMount", "%s", p->message);
@@ -90,8 +91,7 @@ static void want(struct agent_pod *p, const char *plural, const char *name, bool
 
 static void want_env(struct agent_pod *p, const struct um_json *ctr)
 {
-	um_json_foreach(it, um_json_get(ctr, "env"))
-	{
+	um_json_foreach (it, um_json_get(ctr, "env")) {
 		const struct um_json *cm = um_json_path(it, "valueFrom.configMapKeyRef");
 		const struct um_json *sec = um_json_path(it, "valueFrom.secretKeyRef");
 
@@ -100,8 +100,7 @@ static void want_env(struct agent_pod *p, const struct um_json *ctr)
 		want(p, "secrets", um_json_get_str(sec, "name", ""),
 		     um_json_get_bool(sec, "optional", false));
 	}
-	um_json_foreach(it, um_json_get(ctr, "envFrom"))
-	{
+	um_json_foreach (it, um_json_get(ctr, "envFrom")) {
 		want(p, "configmaps", um_json_get_str(it, "configMapRef.name", ""),
 		     um_json_get_bool(it, "configMapRef.optional", false));
 		want(p, "secrets", um_json_get_str(it, "secretRef.name", ""),
@@ -117,8 +116,7 @@ void refs_fetch(struct agent_pod *p)
 	p->refs_round++;
 	p->refs_failed = !p->refs;
 	p->refs_wanted = 1; /* so that an answer at once does not end the round */
-	um_json_foreach(it, um_json_path(p->obj, "spec.volumes"))
-	{
+	um_json_foreach (it, um_json_path(p->obj, "spec.volumes")) {
 		want(p, "configmaps", um_json_get_str(it, "configMap.name", ""),
 		     um_json_get_bool(it, "configMap.optional", false));
 		want(p, "secrets", um_json_get_str(it, "secret.secretName", ""),

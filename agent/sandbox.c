@@ -44,7 +44,7 @@ DEFINE_PATH(pod_log_path, "%s/%s_%s_%s/", p->agent->opt.log_dir, p->ns, p->name,
 int pod_cgroup_path(const struct agent_pod *p, char *buf, size_t size)
 {
 	const char *qos = pod_qos(p->obj);
-	const char *folder = !strcmp(qos, "Guaranteed") ? "guaranteed"
+	const char *folder = !strcmp(qos, "Guaranteed")	 ? "guaranteed"
 			     : !strcmp(qos, "Burstable") ? "burstable"
 							 : "besteffort";
 
@@ -63,8 +63,7 @@ static int64_t pod_sum(const struct um_json *pod, const char *what, const char *
 	int64_t sum = 0, most = 0;
 
 	for (size_t i = 0; i < UM_ARRAY_LEN(lists); i++) {
-		um_json_foreach(c, um_json_path(pod, lists[i]))
-		{
+		um_json_foreach (c, um_json_path(pod, lists[i])) {
 			const char *text = um_json_str(
 				um_json_get(um_json_get(um_json_get(c, "resources"), what), name),
 				NULL);
@@ -85,8 +84,7 @@ static int64_t requested_milli(const struct um_json *pod)
 {
 	int64_t sum = 0;
 
-	um_json_foreach(c, um_json_path(pod, "spec.containers"))
-	{
+	um_json_foreach (c, um_json_path(pod, "spec.containers")) {
 		const char *text = um_json_get_str(c, "resources.requests.cpu", NULL);
 		int64_t v;
 
@@ -393,9 +391,13 @@ static pid_t listening_shim(const struct agent_pod *p)
 /* umiak-oci's own record of a container goes with `delete --force`, which also kills. */
 static int delete_container(const struct agent_pod *p, const char *id, struct um_error *err)
 {
-	char *argv[] = {p->agent->oci_path, (char *)(uintptr_t) "--root", p->agent->oci_root,
-			(char *)(uintptr_t) "delete", (char *)(uintptr_t) "--force",
-			(char *)(uintptr_t)id, NULL};
+	char *argv[] = {p->agent->oci_path,
+			(char *)(uintptr_t) "--root",
+			p->agent->oci_root,
+			(char *)(uintptr_t) "delete",
+			(char *)(uintptr_t) "--force",
+			(char *)(uintptr_t)id,
+			NULL};
 	char path[4096];
 	int r = um_io_path(path, sizeof(path), "%s/%s", p->agent->oci_root, id);
 
@@ -405,7 +407,8 @@ static int delete_container(const struct agent_pod *p, const char *id, struct um
 		return 0;
 	r = run_program(argv);
 	if (r != 0)
-		return um_error_set(err, r < 0 ? r : -EIO, "umiak-oci delete %s failed (%d)", id, r);
+		return um_error_set(err, r < 0 ? r : -EIO, "umiak-oci delete %s failed (%d)", id,
+				    r);
 	return 0;
 }
 

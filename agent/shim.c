@@ -43,10 +43,8 @@ static void start_refused(struct agent_pod *p, const struct um_shim_msg *m)
 		um_shim_add_num(&end, "attempt", c->attempt);
 		um_shim_add(&end, "state", "exited");
 		um_shim_add_num(&end, "status", 128 << 8);
-		um_shim_add_num(&end, "started",
-				um_clock_wall(um_loop_clock(p->agent->loop)));
-		um_shim_add_num(&end, "finished",
-				um_clock_wall(um_loop_clock(p->agent->loop)));
+		um_shim_add_num(&end, "started", um_clock_wall(um_loop_clock(p->agent->loop)));
+		um_shim_add_num(&end, "finished", um_clock_wall(um_loop_clock(p->agent->loop)));
 		ctr_on_shim(p, &end);
 		snprintf(c->last.reason, sizeof(c->last.reason), "StartError");
 		free(c->last.message);

@@ -1,5 +1,6 @@
 /* Static pods: every *.yaml, *.yml and *.json of a folder is a Pod that runs here as long as the
- * file is there. A changed file is another pod: its uid follows from node, file name and content. */
+ * file is there. A changed file is another pod: its uid follows from node, file name and content.
+ */
 #include "agent/internal.h"
 
 #include <fcntl.h>
@@ -87,13 +88,11 @@ static int read_pod(const struct agent_static *s, struct um_arena *a, const char
 	if (!um_json_get(meta, "namespace"))
 		um_json_set_str(a, meta, "namespace", "default");
 	own = um_json_get_str(meta, "name", "");
-	um_json_set_str(a, meta, "name",
-			um_arena_printf(a, "%s-%s", own, s->agent->opt.node_name));
+	um_json_set_str(a, meta, "name", um_arena_printf(a, "%s-%s", own, s->agent->opt.node_name));
 	um_json_set_str(a, meta, "uid", uid);
 	um_json_set_str(a, um_json_ensure_obj(a, meta, "annotations"),
 			"kubernetes.io/config.source", "file");
-	um_json_set_str(a, um_json_ensure_obj(a, pod, "spec"), "nodeName",
-			s->agent->opt.node_name);
+	um_json_set_str(a, um_json_ensure_obj(a, pod, "spec"), "nodeName", s->agent->opt.node_name);
 	r = um_schema_default(kind, pod, a);
 	if (r < 0)
 		return um_error_errno(err, r, "%s", name);
@@ -169,8 +168,7 @@ static void scan(struct agent_static *s)
 	while ((e = readdir(d)))
 		if (is_manifest(e->d_name))
 			load_file(s, dirfd(d), e->d_name);
-	HASH_ITER(hh, s->files, f, tmp)
-	{
+	HASH_ITER (hh, s->files, f, tmp) {
 		if (f->round != s->round)
 			drop_file(s, f);
 	}
@@ -222,8 +220,7 @@ void static_free(struct agent_static *s)
 
 	if (!s)
 		return;
-	HASH_ITER(hh, s->files, f, tmp)
-	{
+	HASH_ITER (hh, s->files, f, tmp) {
 		HASH_DEL(s->files, f);
 		free(f);
 	}

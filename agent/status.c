@@ -97,7 +97,7 @@ static struct um_json *ctr_state(struct um_arena *a, const struct agent_ctr *c)
 	}
 	o = um_json_ensure_obj(a, state, "waiting");
 	um_json_set_str(a, o, "reason",
-			*c->reason		    ? c->reason
+			*c->reason			    ? c->reason
 			: all_inits_done(c->pod) || c->init ? "ContainerCreating"
 							    : "PodInitializing");
 	if (*c->message)
@@ -118,7 +118,8 @@ static struct um_json *ctr_status(struct um_arena *a, const struct agent_ctr *c)
 		terminated(a, last, &c->prior);
 	um_json_set_bool(a, o, "ready", ready);
 	um_json_set_i64(a, o, "restartCount", c->attempt);
-	um_json_set_str(a, o, "image", *c->image ? c->image : um_json_get_str(c->spec, "image", ""));
+	um_json_set_str(a, o, "image",
+			*c->image ? c->image : um_json_get_str(c->spec, "image", ""));
 	um_json_set_str(a, o, "imageID", c->image_id);
 	if (c->state == CTR_RUNNING || c->last.known)
 		set_id(a, o, c->id);
@@ -134,8 +135,7 @@ static void condition(struct um_arena *a, struct um_json *list, const struct age
 	const char *status = value ? "True" : "False", *since = NULL;
 	char now[UM_TIME_LEN];
 
-	um_json_foreach(it, um_json_path(p->obj, "status.conditions"))
-	{
+	um_json_foreach (it, um_json_path(p->obj, "status.conditions")) {
 		if (!strcmp(um_json_get_str(it, "type", ""), type) &&
 		    !strcmp(um_json_get_str(it, "status", ""), status))
 			since = um_json_get_str(it, "lastTransitionTime", NULL);
@@ -173,8 +173,8 @@ static void conditions(struct um_arena *a, struct um_json *st, const struct agen
 	const char *phase = pod_phase(p);
 	bool done = !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
 	const char *reason = !strcmp(phase, "Succeeded") ? "PodCompleted"
-			     : !strcmp(phase, "Failed") ? "PodFailed"
-							: "ContainersNotReady";
+			     : !strcmp(phase, "Failed")	 ? "PodFailed"
+							 : "ContainersNotReady";
 	const char *message = done ? NULL : names_of(a, p, false);
 
 	condition(a, list, p, "PodReadyToStartContainers",

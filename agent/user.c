@@ -92,7 +92,8 @@ static bool match_user(void *arg, const char *line, size_t len)
 	uint32_t id;
 
 	if (!field(line, len, 0, name, sizeof(name)) || !id_field(line, len, 2, &id) ||
-	    (s->name ? strcmp(s->name, name) != 0 : s->id != id) || !id_field(line, len, 3, &s->gid))
+	    (s->name ? strcmp(s->name, name) != 0 : s->id != id) ||
+	    !id_field(line, len, 3, &s->gid))
 		return false;
 	s->id = id;
 	return true;
@@ -126,7 +127,8 @@ static bool note_membership(void *arg, const char *line, size_t len)
 	return false;
 }
 
-static int image_user(const char *text, const char *rootfs, struct ctr_user *u, struct um_error *err)
+static int image_user(const char *text, const char *rootfs, struct ctr_user *u,
+		      struct um_error *err)
 {
 	_cleanup_buf_ struct um_buf passwd = UM_BUF_INIT(FILE_MAX_BYTES);
 	_cleanup_buf_ struct um_buf groups = UM_BUF_INIT(FILE_MAX_BYTES);
@@ -204,8 +206,7 @@ int resolve_user(const struct um_json *pod, const struct um_json *spec,
 	}
 	if (gid)
 		ret->gid = (uint32_t)um_json_i64(gid, 0);
-	um_json_foreach(it, um_json_path(pod, "spec.securityContext.supplementalGroups"))
-	{
+	um_json_foreach (it, um_json_path(pod, "spec.securityContext.supplementalGroups")) {
 		if (ret->n_groups < UM_ARRAY_LEN(ret->groups))
 			ret->groups[ret->n_groups++] = (uint32_t)um_json_i64(it, 0);
 	}

@@ -27,7 +27,8 @@ int volume_path(const struct agent_pod *p, const char *volume, const struct um_j
 
 /* ---- configmaps and secrets ---- */
 
-/* A path of a key, as the API has checked it: relative, without "..". Checked again: it is foreign. */
+/* A path of a key, as the API has checked it: relative, without "..". Checked again: it is foreign.
+ */
 static bool safe_path(const char *path)
 {
 	const char *s = path;
@@ -105,16 +106,14 @@ static int write_keys(struct um_arena *a, const struct keys *k, struct um_error 
 	static const char *const parts[] = {"data", "binaryData"};
 	int r = 0;
 
-	um_json_foreach(it, k->items)
-	{
+	um_json_foreach (it, k->items) {
 		r = write_one(a, k, um_json_get_str(it, "key", ""), um_json_get_str(it, "path", ""),
 			      (unsigned)um_json_get_i64(it, "mode", k->mode), true, err);
 		if (r < 0)
 			return r;
 	}
 	for (size_t i = 0; i < UM_ARRAY_LEN(parts) && !k->items; i++) {
-		um_json_foreach(it, um_json_get(k->obj, parts[i]))
-		{
+		um_json_foreach (it, um_json_get(k->obj, parts[i])) {
 			r = write_one(a, k, it->key, it->key, k->mode, false, err);
 			if (r < 0)
 				return r;
@@ -146,8 +145,9 @@ static int link_entries(int dirfd, int datafd, struct um_error *err)
 	return 0;
 }
 
-static int make_key_volume(const struct agent_pod *p, const char *path, const struct um_json *source,
-			   const char *plural, const char *name, struct um_error *err)
+static int make_key_volume(const struct agent_pod *p, const char *path,
+			   const struct um_json *source, const char *plural, const char *name,
+			   struct um_error *err)
 {
 	_cleanup_arena_ struct um_arena *a = um_arena_new(8 << 20);
 	_cleanup_close_ int dirfd = -1, datafd = -1;
@@ -207,10 +207,14 @@ static const struct {
 	mode_t format; /* what it must be; 0: anything */
 	bool create;
 } host_types[] = {
-	{"", 0, false},		     {"DirectoryOrCreate", S_IFDIR, true},
-	{"Directory", S_IFDIR, false}, {"FileOrCreate", S_IFREG, true},
-	{"File", S_IFREG, false},    {"Socket", S_IFSOCK, false},
-	{"CharDevice", S_IFCHR, false}, {"BlockDevice", S_IFBLK, false},
+	{"", 0, false},
+	{"DirectoryOrCreate", S_IFDIR, true},
+	{"Directory", S_IFDIR, false},
+	{"FileOrCreate", S_IFREG, true},
+	{"File", S_IFREG, false},
+	{"Socket", S_IFSOCK, false},
+	{"CharDevice", S_IFCHR, false},
+	{"BlockDevice", S_IFBLK, false},
 };
 
 static int check_host(const struct um_json *source, struct um_error *err)
@@ -240,8 +244,8 @@ static int check_host(const struct um_json *source, struct um_error *err)
 	if (stat(path, &st) < 0)
 		return um_error_errno(err, -errno, "hostPath %s", path);
 	if (host_types[i].format && (st.st_mode & S_IFMT) != host_types[i].format)
-		return um_error_set(err, -EINVAL, "hostPath type check failed: %s is not a %s", path,
-				    type);
+		return um_error_set(err, -EINVAL, "hostPath type check failed: %s is not a %s",
+				    path, type);
 	return 0;
 }
 
@@ -269,11 +273,11 @@ static int make_volume(const struct agent_pod *p, const struct um_json *v, struc
 
 void volumes_work(struct agent_job *j)
 {
-	um_json_foreach(v, um_json_path(j->pod->obj, "spec.volumes"))
-	{
+	um_json_foreach (v, um_json_path(j->pod->obj, "spec.volumes")) {
 		j->result = make_volume(j->pod, v, &j->err);
 		if (j->result < 0) {
-			um_error_wrap(&j->err, j->result, "MountVolume.SetUp failed for volume \"%s\"",
+			um_error_wrap(&j->err, j->result,
+				      "MountVolume.SetUp failed for volume \"%s\"",
 				      um_json_get_str(v, "name", ""));
 			return;
 		}

@@ -146,6 +146,7 @@ def test_the_agent_may_be_killed_and_pods_run_on(node):
     node.run()
     node.manifest("stay", {"containers": [ctr("echo up; " + LOOP)]})
     wait_for("up", lambda: "up" in node.logs("stay"))
+    wait_for("the news of it", lambda: "Started container main" in node.log_text())
     pid = node.ctr_pid("stay")
     node.stop(signal.SIGKILL)
     time.sleep(0.2)

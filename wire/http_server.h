@@ -114,6 +114,9 @@ size_t um_http_stream_pending(const struct um_http_req *r);
 void um_http_stream_on_drain(struct um_http_req *r, void (*fn)(void *arg, struct um_http_req *r),
 			     void *arg);
 void um_http_stream_end(struct um_http_req *r);
+/* The rest cannot be had: ends the connection, so that no client takes the part for the whole.
+ * on_close comes. */
+void um_http_stream_abort(struct um_http_req *r);
 /* Answers 101 and hands the connection over; bytes that came behind the head are kept. The caller
  * owns it. NULL when the request asked for no upgrade or the connection is gone: @r is over too. */
 struct um_conn *um_http_upgrade(struct um_http_req *r, const char *protocol,

@@ -33,11 +33,11 @@ um_must_check int um_image_normalise(const char *ref, char buf[UM_IMAGE_NAME_MAX
 				     struct um_error *err);
 
 struct um_image {
-	const char *name;		/* normalised; in the arena, as all below */
-	const char *digest;		/* of the manifest: "sha256:..." */
-	const char *config_digest;	/* the image id */
-	const struct um_json *config;	/* the OCI image config: .config.Entrypoint, .Env, ... */
-	const char *const *layers;	/* folders of the unpacked layers, lowest first */
+	const char *name;	      /* normalised; in the arena, as all below */
+	const char *digest;	      /* of the manifest: "sha256:..." */
+	const char *config_digest;    /* the image id */
+	const struct um_json *config; /* the OCI image config: .config.Entrypoint, .Env, ... */
+	const char *const *layers;    /* folders of the unpacked layers, lowest first */
 	size_t n_layers;
 	int64_t size_bytes; /* unpacked */
 };

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "api/schema/base64.h"
+#include "base/base64.h"
 #include "api/schema/canon.h"
 #include "base/clock.h"
 #include "base/yaml.h"

@@ -2,7 +2,7 @@
  * fields, by kind. */
 #include <string.h>
 
-#include "api/schema/base64.h"
+#include "base/base64.h"
 #include "api/schema/kind_ops.h"
 
 struct filler {

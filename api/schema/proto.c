@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "api/schema/base64.h"
+#include "base/base64.h"
 #include "api/schema/decode.h"
 #include "base/clock.h"
 

@@ -1,7 +1,7 @@
 /* The rules of the small kinds. */
 #include <string.h>
 
-#include "api/schema/base64.h"
+#include "base/base64.h"
 #include "api/schema/validate.h"
 
 #define MAX_CONTENT (1024 * 1024)

@@ -278,18 +278,25 @@ static int listen_socket(char *path, size_t size)
 	return fd;
 }
 
-static void tell_ready(const char *failed)
+/* False when nobody waits any more: an agent that died in between knows nothing of this shim. */
+static bool tell_ready(const char *failed)
 {
+	bool told = true;
 	char text[300];
 	int n;
 
 	if (failed)
 		n = snprintf(text, sizeof(text), "error: %s: %s\n", failed, strerror(errno));
 	else
-		n = snprintf(text, sizeof(text), "ready\n");
-	(void)!write(shim_opt.ready_fd >= 0 ? shim_opt.ready_fd : STDERR_FILENO, text,
-		     failed || shim_opt.ready_fd >= 0 ? (size_t)n : 0);
+		n = snprintf(text, sizeof(text), "ready pid=%d net=%d ipc=%d uts=%d pid_ns=%d\n",
+			     getpid(), namespaces.net, namespaces.ipc, namespaces.uts,
+			     namespaces.pid);
+	if (shim_opt.ready_fd >= 0)
+		told = write(shim_opt.ready_fd, text, (size_t)n) == n;
+	else if (failed)
+		(void)!write(STDERR_FILENO, text, (size_t)n);
 	shim_opt.ready_fd = um_close(shim_opt.ready_fd);
+	return told;
 }
 
 static const char usage[] =
@@ -305,7 +312,7 @@ static const char usage[] =
 	"  --new-pid         make a PID namespace that the containers share\n"
 	"  --log-max-bytes N rotate a container's log past N bytes (10485760)\n"
 	"  --log-max-files N keep N log files (5)\n"
-	"  --ready-fd N      write \"ready\" or \"error: ...\" there once set up\n"
+	"  --ready-fd N      write \"ready pid= net= ipc= uts= pid_ns=\" or \"error: ...\" there\n"
 	"  --help, --version\n";
 
 static int parse_options(int argc, char **argv)
@@ -433,7 +440,7 @@ int main(int argc, char **argv)
 		if (listen_fd < 0)
 			failed = "listen on the pod's socket";
 	}
-	tell_ready(failed);
+	quitting = !tell_ready(failed);
 	if (failed)
 		return 1;
 	while (!quitting) {

@@ -23,7 +23,7 @@ struct shim_options {
 	bool new_net, new_ipc, new_pid;
 	int64_t log_max_bytes;
 	int log_max_files;
-	int ready_fd; /* gets "ready\n" or "error: ...\n", then is closed; -1: nobody waits */
+	int ready_fd; /* gets "ready ...\n" or "error: ...\n", then is closed; -1: nobody waits */
 };
 
 extern struct shim_options shim_opt;

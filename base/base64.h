@@ -1,6 +1,6 @@
 /* Base64 as encoding/base64's standard alphabet with padding (RFC 4648). */
-#ifndef UM_API_SCHEMA_BASE64_H
-#define UM_API_SCHEMA_BASE64_H
+#ifndef UM_BASE_BASE64_H
+#define UM_BASE_BASE64_H
 
 #include "base/arena.h"
 

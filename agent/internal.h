@@ -1,0 +1,267 @@
+/* What the agent's files share. */
+#ifndef UM_AGENT_INTERNAL_H
+#define UM_AGENT_INTERNAL_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/agent.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "cgroups/cgroups.h"
+#include "netns/netns.h"
+#include "runtime/shim/proto.h"
+
+struct um_timer;
+struct um_child;
+struct agent_pod;
+struct agent_ctr;
+struct agent_shim;
+struct agent_probe;
+
+/* ---- pods ---- */
+
+enum pod_state {
+	POD_NEW,      /* nothing is made */
+	POD_SANDBOX,  /* folders, cgroup, shim and network are being made */
+	POD_VOLUMES,  /* configmaps and secrets are fetched, volumes made */
+	POD_RUN,      /* init containers, then the others */
+	POD_STOPPING, /* containers are told to end */
+	POD_CLEANUP,  /* what was made is being removed */
+	POD_DONE,     /* nothing is left but the logs and what is known about the end */
+	POD_N_STATES
+};
+
+enum ctr_state {
+	CTR_WAITING,  /* not started yet; reason says why */
+	CTR_STARTING, /* a start is under way */
+	CTR_RUNNING,
+	CTR_EXITED,   /* ended; its remains are being removed */
+	CTR_BACKOFF,  /* ended and cleaned; waits for its next start */
+	CTR_FINISHED, /* ended for good */
+};
+
+/* One end of a container. */
+struct ctr_end {
+	bool known;
+	int exit_code, signal;
+	bool oom;
+	int64_t started_ns, finished_ns; /* wall clock */
+	char id[160];
+	char reason[32]; /* Completed, Error, OOMKilled, ContainerCannotRun, ... */
+	char *message;	 /* the termination message; owned, may be NULL */
+};
+
+struct agent_ctr {
+	struct agent_pod *pod;
+	const struct um_json *spec; /* in the pod's document */
+	const char *name;
+	bool init;
+	enum ctr_state state;
+	int attempt;	     /* = restart count */
+	long long start_seq; /* of the request to the shim that is under way */
+	pid_t pid;
+	char id[160];
+	int64_t started_ns;
+	bool ready, started;  /* as the probes see it */
+	bool killed;	      /* by us: a failed probe, a changed image */
+	struct ctr_end last;  /* the newest end */
+	struct ctr_end prior; /* the end before the current run: lastState */
+	char reason[40];      /* why it waits: ErrImagePull, CrashLoopBackOff, ... */
+	char message[1024];
+	char image[512], image_id[80];
+	int64_t backoff_ns; /* the next delay; 0: none yet */
+	int image_failures;
+	struct um_timer *timer;	       /* back-off, and the kill after a grace */
+	struct agent_probe *probes[3]; /* startup, liveness, readiness; NULL where there is none */
+};
+
+struct agent_job {
+	struct agent_pod *pod;
+	struct agent_ctr *ctr; /* NULL for the pod's own steps */
+	void (*work)(struct agent_job *j);
+	void (*done)(struct agent_job *j);
+	int result;
+	struct um_error err;
+	/* what a step brings back */
+	pid_t shim_pid;
+	int ns_net, ns_ipc, ns_uts, ns_pid;
+	struct um_net_pod net;
+	char image[512], image_id[80];
+	const char *fail_reason; /* a waiting reason: ErrImageNeverPull, ... */
+	bool oom;
+	char *message;
+};
+
+struct agent_pod {
+	struct um_agent *agent;
+	UT_hash_handle hh; /* by uid */
+	char uid[64];
+	char *ns, *name; /* owned */
+	struct um_arena *arena;
+	struct um_json *obj; /* the pod as its source has it; in arena */
+	struct um_arena *next_arena;
+	struct um_json *next_obj; /* a newer form that waits for the job under way */
+	bool is_static;
+	bool known; /* the source has named it since the agent started */
+	enum pod_state state;
+	bool ending;	      /* must go: deleted or no longer known */
+	bool removed;	      /* its object is gone already: nobody wants to hear */
+	bool failed_for_good; /* deadline, refused: phase Failed */
+	bool rebuild;	      /* the sandbox was lost: clean up and begin again */
+	bool dead;	      /* freed as soon as its deferred call has come */
+	char reason[40], message[1024];
+	int64_t grace_ns;
+	bool term_sent, kill_sent;
+	int64_t started_wall_ns;
+	struct agent_job *job; /* the step under way */
+	struct agent_shim *shim;
+	struct um_child *shim_child; /* when this agent started it: to reap it */
+	pid_t shim_pid;
+	int ns_net, ns_ipc, ns_uts, ns_pid;
+	char ip[INET_ADDRSTRLEN];
+	struct um_arena *refs_arena;
+	struct um_json *refs; /* "configmaps/<name>", "secrets/<name>" -> object */
+	unsigned refs_wanted;
+	unsigned refs_round; /* answers to earlier rounds are dropped */
+	bool refs_failed;
+	struct agent_ctr *ctrs; /* init containers first */
+	size_t n_ctrs, n_init;
+	struct um_timer *timer;	   /* retries, the kill after the grace */
+	struct um_timer *deadline; /* activeDeadlineSeconds */
+	int64_t retry_ns;
+	bool status_dirty, advance_deferred;
+	char *last_status; /* the text last told to the source */
+};
+
+struct um_agent {
+	struct um_loop *loop;
+	struct um_agent_options opt;
+	struct um_agent_source src;
+	struct agent_pod *pods; /* by uid */
+	struct um_images *images;
+	struct um_net *net; /* NULL: no pod network */
+	struct um_cgroups *cgroups;
+	struct agent_static *statics;
+	char *oci_path, *shim_path, *oci_root;
+	bool can_lower_oom, synced, closing;
+};
+
+/* ---- pod.c: the state machine ---- */
+
+/* Looks at the pod and takes the next step, soon. Call it whenever something has changed. */
+void pod_kick(struct agent_pod *p);
+void pod_dirty(struct agent_pod *p); /* its status has changed */
+void pod_set_state(struct agent_pod *p, enum pod_state to);
+/* Runs a step on a worker; there is none under way. */
+void pod_run_job(struct agent_pod *p, struct agent_ctr *c, void (*work)(struct agent_job *j),
+		 void (*done)(struct agent_job *j));
+struct agent_pod *pod_new(struct um_agent *a, const struct um_json *obj, struct um_error *err);
+void pod_free(struct agent_pod *p);
+void pod_end(struct agent_pod *p, int64_t grace_ns);
+/* The shim has gone without being told to. */
+void pod_shim_lost(struct agent_pod *p);
+/* Takes the newest form of its object. */
+void pod_update(struct agent_pod *p, struct um_arena *arena, struct um_json *obj);
+struct agent_ctr *pod_find_ctr(struct agent_pod *p, const char *name);
+void pod_event(struct agent_pod *p, const char *type, const char *reason, const char *fmt, ...)
+	um_printf(4, 5);
+const char *pod_qos(const struct um_json *pod);
+bool pod_host_network(const struct agent_pod *p);
+
+/* ---- ctr.c: containers within it ---- */
+
+void ctr_init(struct agent_ctr *c, struct agent_pod *p, const struct um_json *spec, bool init);
+void ctr_release(struct agent_ctr *c);
+/* Starts, restarts or cleans up containers as the pod's policy says. True when a job was begun. */
+bool ctrs_advance(struct agent_pod *p);
+bool ctrs_any_alive(const struct agent_pod *p);
+bool ctrs_all_finished(const struct agent_pod *p);
+/* What the shim says. */
+void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m);
+void ctr_kill(struct agent_ctr *c, const char *why);
+/* The shim is gone without being told to: every container that ran has ended. */
+void ctrs_lost(struct agent_pod *p);
+
+/* ---- sandbox.c, volumes.c, bundle.c: steps, on a worker ---- */
+
+void sandbox_work(struct agent_job *j);
+void cleanup_work(struct agent_job *j);
+void volumes_work(struct agent_job *j);
+void bundle_work(struct agent_job *j);
+void retire_work(struct agent_job *j);
+/* Runs a program and waits. 0, or its wait status > 0, or a negative errno. */
+int run_program(char *const argv[]);
+int pod_run_path(const struct agent_pod *p, char *buf, size_t size, const char *fmt, ...)
+	um_printf(4, 5);
+int pod_state_path(const struct agent_pod *p, char *buf, size_t size, const char *fmt, ...)
+	um_printf(4, 5);
+int pod_log_path(const struct agent_pod *p, char *buf, size_t size, const char *fmt, ...)
+	um_printf(4, 5);
+int pod_cgroup_path(const struct agent_pod *p, char *buf, size_t size);
+int volume_path(const struct agent_pod *p, const char *volume, const struct um_json *source,
+		char *buf, size_t size);
+/* The bundle's config.json: pure. */
+struct um_json *oci_config(struct um_arena *a, const struct agent_ctr *c,
+			   const struct um_json *image_config, const char *rootfs_path,
+			   struct um_error *err);
+/* The container's environment as an array of "K=V": pure. */
+struct um_json *ctr_environment(struct um_arena *a, const struct agent_ctr *c,
+				const struct um_json *image_config, struct um_error *err);
+/* Kubernetes' $(VAR) expansion over an array of "K=V". NULL: no memory. */
+const char *expand_vars(struct um_arena *a, const char *text, const struct um_json *env);
+/* uid, gid and groups for runAsUser or the image's "user:group", by the rootfs' own passwd. */
+struct ctr_user {
+	uint32_t uid, gid;
+	uint32_t groups[32];
+	size_t n_groups;
+};
+int resolve_user(const struct um_json *pod, const struct um_json *spec,
+		 const struct um_json *image_config, const char *rootfs, struct ctr_user *ret,
+		 struct um_error *err);
+
+/* ---- refs.c: configmaps and secrets that the pod names ---- */
+
+/* Asks for all of them. When the last answer is in, pod_kick(). */
+void refs_fetch(struct agent_pod *p);
+const struct um_json *refs_get(const struct agent_pod *p, const char *plural, const char *name);
+
+/* ---- shim.c: the agent's end of the protocol ---- */
+
+struct agent_shim *shim_connect(struct agent_pod *p, const char *path);
+void shim_free(struct agent_shim *s);
+int shim_hello(struct agent_shim *s);
+int shim_start(struct agent_shim *s, struct agent_ctr *c, const char *bundle, const char *log);
+int shim_signal(struct agent_shim *s, const char *name, int number);
+int shim_forget(struct agent_shim *s, const char *name);
+int shim_quit(struct agent_shim *s);
+
+/* ---- probe.c ---- */
+
+enum probe_kind { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS };
+struct agent_probe *probe_new(struct agent_ctr *c, enum probe_kind kind,
+			      const struct um_json *spec);
+void probe_start(struct agent_probe *p);
+void probe_stop(struct agent_probe *p);
+void probe_free(struct agent_probe *p);
+/* A probe's verdict has changed or failed for good. */
+void ctr_probe_result(struct agent_ctr *c, enum probe_kind kind, bool ok, const char *why);
+
+/* ---- status.c ---- */
+
+struct um_json *pod_status(const struct agent_pod *p, struct um_arena *a);
+const char *pod_phase(const struct agent_pod *p);
+bool pod_ready(const struct agent_pod *p);
+
+/* ---- static.c: the folder of static manifests ---- */
+
+int static_open(struct um_agent *a, struct agent_static **ret, struct um_error *err);
+void static_free(struct agent_static *s);
+
+/* ---- adopt.c: what an earlier run of the agent left ---- */
+
+int adopt_save(const struct agent_pod *p, struct um_error *err);
+void adopt_forget(const struct agent_pod *p);
+int adopt_all(struct um_agent *a, struct um_error *err);
+
+#endif

@@ -1,0 +1,353 @@
+/* Probes: exec, HTTP and TCP, with thresholds. Each try is bounded by timeoutSeconds. */
+#include "agent/internal.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "base/num.h"
+#include "wire/http_client.h"
+#include "wire/loop.h"
+#include "wire/tls.h"
+
+#define READ_MAX_BYTES (10 << 10)
+
+struct agent_probe {
+	struct agent_ctr *ctr;
+	enum probe_kind kind;
+	const char *type; /* "exec", "httpGet", "tcpSocket" */
+	bool on;
+	int ok_streak, bad_streak;
+	bool verdict; /* what was last told */
+	struct um_timer *next, *limit;
+	/* the try under way */
+	pid_t pid;
+	struct um_child *child;
+	int fd;
+	struct um_fd *watch;
+	struct um_http_client *client;
+	struct um_http_call *call;
+	bool trying, timed_out;
+};
+
+/* The newest form of its definition: the pod's document may have been replaced. */
+static const struct um_json *definition(const struct agent_probe *p)
+{
+	static const char *const fields[] = {"startupProbe", "livenessProbe", "readinessProbe"};
+
+	return um_json_get(p->ctr->spec, fields[p->kind]);
+}
+
+static int64_t number(const struct agent_probe *p, const char *field, int64_t fallback)
+{
+	int64_t v = um_json_get_i64(definition(p), field, fallback);
+
+	return v < 0 ? fallback : v;
+}
+
+static void end_try(struct agent_probe *p)
+{
+	um_timer_stop(p->limit);
+	um_fd_free(TAKE_PTR(p->watch));
+	p->fd = um_close(p->fd);
+	um_http_call_cancel(TAKE_PTR(p->call));
+	p->trying = false;
+}
+
+static void result(struct agent_probe *p, bool ok, const char *why)
+{
+	int need = (int)number(p, ok ? "successThreshold" : "failureThreshold", ok ? 1 : 3);
+	int streak;
+
+	end_try(p);
+	if (!p->on)
+		return;
+	um_timer_start(p->next, number(p, "periodSeconds", 10) * UM_NSEC_PER_SEC);
+	if (ok)
+		p->bad_streak = 0;
+	else
+		p->ok_streak = 0;
+	streak = ok ? ++p->ok_streak : ++p->bad_streak;
+	if (streak < need)
+		return;
+	p->ok_streak = ok ? need : 0; /* bounded */
+	p->bad_streak = ok ? 0 : need;
+	if (p->kind == PROBE_READINESS && p->verdict == ok && streak > need)
+		return;
+	p->verdict = ok;
+	ctr_probe_result(p->ctr, p->kind, ok, why);
+}
+
+/* ---- exec ---- */
+
+static void on_exec_done(void *arg, um_unused pid_t pid, int status)
+{
+	struct agent_probe *p = arg;
+	char why[100];
+
+	um_child_free(TAKE_PTR(p->child));
+	p->pid = 0;
+	if (!p->trying)
+		return;
+	if (p->timed_out)
+		snprintf(why, sizeof(why), "command timed out");
+	else if (status != -1 && WIFEXITED(status))
+		snprintf(why, sizeof(why), "command exited with %d", WEXITSTATUS(status));
+	else
+		snprintf(why, sizeof(why), "command was killed");
+	result(p, !p->timed_out && status == 0, why);
+}
+
+extern char **environ;
+
+static bool try_exec(struct agent_probe *p, char *why, size_t size)
+{
+	struct um_agent *a = p->ctr->pod->agent;
+	const struct um_json *command = um_json_path(definition(p), "exec.command");
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	char **argv;
+	int n = 0, r;
+
+	argv = calloc((command ? command->len : 0) + 8, sizeof(*argv));
+	if (!argv) {
+		snprintf(why, size, "out of memory");
+		return false;
+	}
+	argv[n++] = a->oci_path;
+	argv[n++] = (char *)(uintptr_t) "--root";
+	argv[n++] = a->oci_root;
+	argv[n++] = (char *)(uintptr_t) "exec";
+	argv[n++] = p->ctr->id;
+	um_json_foreach (it, command)
+		argv[n++] = (char *)(uintptr_t)um_json_str(it, "");
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
+	posix_spawnattr_init(&attr);
+	sigemptyset(&none);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+	r = posix_spawn(&p->pid, a->oci_path, &fa, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&fa);
+	free(argv);
+	if (r == 0)
+		p->child = um_child_new(a->loop, p->pid, on_exec_done, p);
+	if (r != 0 || !p->child) {
+		snprintf(why, size, "cannot run the probe's command");
+		return false;
+	}
+	return true;
+}
+
+/* ---- tcp and http: where to ----*/
+
+static int port_number(const struct agent_probe *p, const struct um_json *port)
+{
+	if (um_json_is(port, UM_JSON_NUM))
+		return (int)um_json_i64(port, 0);
+	um_json_foreach (it, um_json_get(p->ctr->spec, "ports")) {
+		if (um_json_streq(port, um_json_get_str(it, "name", "")))
+			return (int)um_json_get_i64(it, "containerPort", 0);
+	}
+	return 0;
+}
+
+/* The pod is asked at its own address, from the host. */
+static const char *target_host(const struct agent_probe *p, const struct um_json *def)
+{
+	const char *host = um_json_get_str(def, "host", "");
+
+	if (*host)
+		return host;
+	return p->ctr->pod->ip[0] ? p->ctr->pod->ip : "127.0.0.1";
+}
+
+static void on_connected(void *arg, int fd, um_unused int events)
+{
+	struct agent_probe *p = arg;
+	int error = 0;
+	socklen_t len = sizeof(error);
+	char why[200];
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		error = errno;
+	snprintf(why, sizeof(why), "dial tcp: %s", strerror(error));
+	result(p, error == 0, why);
+}
+
+static bool try_tcp(struct agent_probe *p, char *why, size_t size)
+{
+	const struct um_json *def = um_json_get(definition(p), "tcpSocket");
+	int port = port_number(p, um_json_get(def, "port"));
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+
+	if (inet_pton(AF_INET, target_host(p, def), &addr.sin_addr) != 1 || port <= 0) {
+		snprintf(why, size, "tcpSocket: no such port, or host is no IPv4 address");
+		return false;
+	}
+	p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (p->fd < 0 ||
+	    (connect(p->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 && errno != EINPROGRESS)) {
+		snprintf(why, size, "dial tcp %s:%d: %s", target_host(p, def), port,
+			 strerror(errno));
+		return false;
+	}
+	p->watch = um_fd_new(p->ctr->pod->agent->loop, p->fd, UM_FD_WRITE, on_connected, p);
+	if (!p->watch)
+		snprintf(why, size, "out of memory");
+	return p->watch != NULL;
+}
+
+static void on_http_done(void *arg, const struct um_http_result *res)
+{
+	struct agent_probe *p = arg;
+	bool ok = res->status >= 200 && res->status < 400;
+	char why[600];
+
+	p->call = NULL; /* it is over: nothing to cancel */
+	if (res->status)
+		snprintf(why, sizeof(why), "HTTP probe failed with statuscode: %d", res->status);
+	else
+		snprintf(why, sizeof(why), "Get: %s", res->err->msg);
+	result(p, ok, why);
+}
+
+static bool try_http(struct agent_probe *p, char *why, size_t size)
+{
+	const struct um_json *def = um_json_get(definition(p), "httpGet");
+	struct um_http_client_opts co = {
+		.host = target_host(p, def),
+		.port = port_number(p, um_json_get(def, "port")),
+		.max_idle = 1,
+	};
+	struct um_http1_header headers[16];
+	struct um_http_call_opts o = {
+		.method = "GET",
+		.target = um_json_get_str(def, "path", "/"),
+		.headers = headers,
+		.close = true,
+		.body_cap = READ_MAX_BYTES,
+		.timeout_ns = number(p, "timeoutSeconds", 1) * UM_NSEC_PER_SEC,
+		.on_done = on_http_done,
+		.arg = p,
+	};
+	struct um_error err = UM_ERROR_INIT;
+
+	if (!strcmp(um_json_get_str(def, "scheme", "HTTP"), "HTTPS")) {
+		snprintf(why, size, "httpGet: scheme HTTPS is not supported yet");
+		return false;
+	}
+	um_json_foreach (it, um_json_get(def, "httpHeaders")) {
+		if (o.n_headers == UM_ARRAY_LEN(headers))
+			break;
+		headers[o.n_headers++] = (struct um_http1_header){
+			.name = um_json_get_str(it, "name", ""),
+			.value = um_json_get_str(it, "value", ""),
+		};
+	}
+	if (!*o.target)
+		o.target = "/";
+	um_http_client_free(TAKE_PTR(p->client));
+	if (um_http_client_new(p->ctr->pod->agent->loop, &co, &p->client, &err) < 0 ||
+	    um_http_call_start(p->client, &o, &p->call, &err) < 0) {
+		snprintf(why, size, "%s", err.msg);
+		return false;
+	}
+	return true;
+}
+
+/* ---- turns ---- */
+
+static const struct {
+	const char *type;
+	bool (*try)(struct agent_probe *p, char *why, size_t size);
+} types[] = {{"exec", try_exec}, {"httpGet", try_http}, {"tcpSocket", try_tcp}};
+
+static void on_limit(void *arg)
+{
+	struct agent_probe *p = arg;
+
+	if (p->pid > 0) { /* the command is killed; its end is the result */
+		p->timed_out = true;
+		kill(-p->pid, SIGKILL);
+		return;
+	}
+	result(p, false, "timed out");
+}
+
+static void on_next(void *arg)
+{
+	struct agent_probe *p = arg;
+	char why[600] = "no handler";
+
+	if (!p->on || p->trying || p->pid > 0)
+		return;
+	p->trying = true;
+	p->timed_out = false;
+	um_timer_start(p->limit, number(p, "timeoutSeconds", 1) * UM_NSEC_PER_SEC);
+	for (size_t i = 0; i < UM_ARRAY_LEN(types); i++)
+		if (!strcmp(types[i].type, p->type) && types[i].try(p, why, sizeof(why)))
+			return;
+	result(p, false, why);
+}
+
+struct agent_probe *probe_new(struct agent_ctr *c, enum probe_kind kind, const struct um_json *spec)
+{
+	struct agent_probe *p = calloc(1, sizeof(*p));
+	struct um_loop *l = c->pod->agent->loop;
+
+	if (!p)
+		return NULL;
+	p->ctr = c;
+	p->kind = kind;
+	p->fd = -1;
+	p->type = "none";
+	for (size_t i = 0; i < UM_ARRAY_LEN(types); i++)
+		if (um_json_get(spec, types[i].type))
+			p->type = types[i].type;
+	p->next = um_timer_new(l, on_next, p);
+	p->limit = um_timer_new(l, on_limit, p);
+	if (!p->next || !p->limit) {
+		probe_free(p);
+		return NULL;
+	}
+	return p;
+}
+
+void probe_start(struct agent_probe *p)
+{
+	p->on = true;
+	p->ok_streak = p->bad_streak = 0;
+	p->verdict = false;
+	um_timer_start(p->next, number(p, "initialDelaySeconds", 0) * UM_NSEC_PER_SEC);
+}
+
+void probe_stop(struct agent_probe *p)
+{
+	p->on = false;
+	um_timer_stop(p->next);
+	end_try(p);
+	if (p->pid > 0)
+		kill(-p->pid, SIGKILL);
+}
+
+void probe_free(struct agent_probe *p)
+{
+	if (!p)
+		return;
+	if (p->next)
+		probe_stop(p);
+	um_child_free(p->child);
+	um_http_client_free(p->client);
+	um_timer_free(p->next);
+	um_timer_free(p->limit);
+	free(p);
+}

@@ -1,0 +1,324 @@
+/* Limits: one table row for each plain value, a function for what needs thought. */
+#include "cgroups/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/io.h"
+
+/* Where controller @c's files of this group are; -EOPNOTSUPP, naming it, where they are not. */
+static int where(const struct um_cgroup *cg, enum um_cgroup_controller c, const char *what,
+		 int *ret_fd, bool *ret_v2, struct um_error *err)
+{
+	int i = um_cgroup_find(cg->host, c);
+
+	if (i < 0 || cg->fds[i] < 0)
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "%s: this host has no cgroup controller %s", what,
+					   um_cgroup_controller_name(c, false));
+	*ret_fd = cg->fds[i];
+	*ret_v2 = cg->host->h[i].v2;
+	return 0;
+}
+
+static int put(const struct um_cgroup *cg, enum um_cgroup_controller c, int fd, const char *file,
+	       const char *value, struct um_error *err)
+{
+	int r = um_io_write_value(fd, file, value);
+
+	if (r == -ENOENT)
+		return um_error_set_reason(
+			err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+			"cgroup controller %s: no %s in %s (not enabled or not in this kernel)",
+			um_cgroup_controller_name(c, false), file, cg->path);
+	if (r < 0)
+		return um_error_errno(err, r, "cgroup controller %s: write %s to %s of %s",
+				      um_cgroup_controller_name(c, false), value, file, cg->path);
+	return 0;
+}
+
+struct value_file {
+	enum um_cgroup_controller c;
+	const char *what;
+	const char *v1, *v2; /* NULL: not there */
+	int64_t value;
+};
+
+/* UM_CG_MAX is "-1" in v1 and "max" in v2. */
+static int put_value(const struct um_cgroup *cg, const struct value_file *f, struct um_error *err)
+{
+	const char *file;
+	char text[32];
+	bool v2;
+	int fd, r;
+
+	if (f->value == UM_CG_UNSET)
+		return 0;
+	r = where(cg, f->c, f->what, &fd, &v2, err);
+	if (r < 0)
+		return r;
+	file = v2 ? f->v2 : f->v1;
+	if (!file)
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "%s: cgroup controller %s has no such limit in %s",
+					   f->what, um_cgroup_controller_name(f->c, v2),
+					   v2 ? "v2" : "v1");
+	if (f->value == UM_CG_MAX && (v2 || f->c == UM_CG_PIDS))
+		snprintf(text, sizeof(text), "max");
+	else
+		snprintf(text, sizeof(text), "%" PRId64, f->value);
+	return put(cg, f->c, fd, file, text, err);
+}
+
+static int put_values(const struct um_cgroup *cg, const struct value_file *f, size_t n,
+		      struct um_error *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		int r = put_value(cg, &f[i], err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int apply_cpu_v2(const struct um_cgroup *cg, int fd, const struct um_cgroup_limits *l,
+			struct um_error *err)
+{
+	char text[64], quota[32] = "max";
+	int r = 0;
+
+	if (l->cpu_shares != UM_CG_UNSET) {
+		snprintf(text, sizeof(text), "%" PRIu64,
+			 um_cgroup_weight_of_shares((uint64_t)l->cpu_shares));
+		r = put(cg, UM_CG_CPU, fd, "cpu.weight", text, err);
+	}
+	if (r < 0 || (l->cpu_quota_usec == UM_CG_UNSET && l->cpu_period_usec == UM_CG_UNSET))
+		return r;
+	if (l->cpu_quota_usec == UM_CG_UNSET) {
+		/* keep the quota that is there */
+		r = um_cgroup_read(fd, "cpu.max", quota, sizeof(quota));
+		if (r >= 0)
+			quota[strcspn(quota, " \n")] = '\0';
+		else
+			snprintf(quota, sizeof(quota), "max");
+	} else if (l->cpu_quota_usec > 0) {
+		snprintf(quota, sizeof(quota), "%" PRId64, l->cpu_quota_usec);
+	}
+	if (l->cpu_period_usec == UM_CG_UNSET)
+		snprintf(text, sizeof(text), "%s", quota);
+	else
+		snprintf(text, sizeof(text), "%s %" PRId64, quota, l->cpu_period_usec);
+	return put(cg, UM_CG_CPU, fd, "cpu.max", text, err);
+}
+
+static int apply_cpu(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
+		     struct um_error *err)
+{
+	const struct value_file v1[] = {
+		{UM_CG_CPU, "cpu.shares", "cpu.shares", NULL, l->cpu_shares},
+		{UM_CG_CPU, "cpu.period", "cpu.cfs_period_us", NULL, l->cpu_period_usec},
+		{UM_CG_CPU, "cpu.quota", "cpu.cfs_quota_us", NULL, l->cpu_quota_usec},
+	};
+	const struct value_file both[] = {
+		{UM_CG_CPU, "cpu.burst", "cpu.cfs_burst_us", "cpu.max.burst", l->cpu_burst_usec},
+		{UM_CG_CPU, "cpu.realtimePeriod", "cpu.rt_period_us", NULL, l->cpu_rt_period_usec},
+		{UM_CG_CPU, "cpu.realtimeRuntime", "cpu.rt_runtime_us", NULL,
+		 l->cpu_rt_runtime_usec},
+		{UM_CG_CPU, "cpu.idle", "cpu.idle", "cpu.idle", l->cpu_idle},
+	};
+	bool v2 = false;
+	int fd, r;
+
+	if (l->cpu_shares != UM_CG_UNSET || l->cpu_period_usec != UM_CG_UNSET ||
+	    l->cpu_quota_usec != UM_CG_UNSET) {
+		r = where(cg, UM_CG_CPU, "cpu", &fd, &v2, err);
+		if (r < 0)
+			return r;
+		r = v2 ? apply_cpu_v2(cg, fd, l, err) : put_values(cg, v1, UM_ARRAY_LEN(v1), err);
+		if (r < 0)
+			return r;
+	}
+	return put_values(cg, both, UM_ARRAY_LEN(both), err);
+}
+
+static int apply_cpuset(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
+			struct um_error *err)
+{
+	const struct {
+		const char *file, *value;
+	} files[] = {{"cpuset.cpus", l->cpus}, {"cpuset.mems", l->mems}};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(files); i++) {
+		bool v2;
+		int fd, r;
+
+		if (!files[i].value || !*files[i].value)
+			continue;
+		r = where(cg, UM_CG_CPUSET, files[i].file, &fd, &v2, err);
+		if (r < 0)
+			return r;
+		r = put(cg, UM_CG_CPUSET, fd, files[i].file, files[i].value, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* v1 keeps limit <= memory+swap at every moment: the order depends on the direction. */
+static int apply_memory_v1(const struct um_cgroup *cg, int fd, const struct um_cgroup_limits *l,
+			   struct um_error *err)
+{
+	struct value_file limit = {UM_CG_MEMORY, "memory.limit", "memory.limit_in_bytes", NULL,
+				   l->memory_bytes};
+	struct value_file swap = {UM_CG_MEMORY, "memory.swap", "memory.memsw.limit_in_bytes", NULL,
+				  l->memory_swap_bytes};
+	uint64_t now = 0;
+	bool swap_first;
+	int r;
+
+	if (l->memory_swap_bytes == UM_CG_UNSET)
+		return put_value(cg, &limit, err);
+	swap_first = um_cgroup_read_u64(fd, "memory.memsw.limit_in_bytes", &now) >= 0 &&
+		     (l->memory_swap_bytes == UM_CG_MAX || (uint64_t)l->memory_swap_bytes > now);
+	r = put_value(cg, swap_first ? &swap : &limit, err);
+	if (r < 0)
+		return r;
+	return put_value(cg, swap_first ? &limit : &swap, err);
+}
+
+static int apply_memory(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
+			struct um_error *err)
+{
+	const struct value_file more[] = {
+		{UM_CG_MEMORY, "memory.reservation", "memory.soft_limit_in_bytes", "memory.low",
+		 l->memory_reservation_bytes},
+		{UM_CG_MEMORY, "memory.kernelTCP", "memory.kmem.tcp.limit_in_bytes", NULL,
+		 l->memory_kernel_tcp_bytes},
+		{UM_CG_MEMORY, "memory.swappiness", "memory.swappiness", NULL,
+		 l->memory_swappiness},
+		{UM_CG_MEMORY, "memory.disableOOMKiller", "memory.oom_control", NULL,
+		 l->memory_disable_oom_killer == 0 ? UM_CG_UNSET : l->memory_disable_oom_killer},
+	};
+	struct value_file v2_limits[] = {
+		{UM_CG_MEMORY, "memory.limit", NULL, "memory.max", l->memory_bytes},
+		{UM_CG_MEMORY, "memory.swap", NULL, "memory.swap.max", UM_CG_UNSET},
+	};
+	bool v2 = false;
+	int fd, r;
+
+	if (l->memory_bytes != UM_CG_UNSET || l->memory_swap_bytes != UM_CG_UNSET) {
+		r = where(cg, UM_CG_MEMORY, "memory.limit", &fd, &v2, err);
+		if (r < 0)
+			return r;
+		if (v2 && l->memory_swap_bytes != UM_CG_UNSET &&
+		    um_cgroup_swap_v2(l->memory_bytes, l->memory_swap_bytes, &v2_limits[1].value) <
+			    0)
+			return um_error_set(err, -EINVAL,
+					    "memory.swap: less than memory.limit, or no limit set");
+		r = v2 ? put_values(cg, v2_limits, UM_ARRAY_LEN(v2_limits), err)
+		       : apply_memory_v1(cg, fd, l, err);
+		if (r < 0)
+			return r;
+	}
+	return put_values(cg, more, UM_ARRAY_LEN(more), err);
+}
+
+static int apply_io(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
+		    struct um_error *err)
+{
+	static const char *const v1_files[] = {
+		"blkio.throttle.read_bps_device", "blkio.throttle.write_bps_device",
+		"blkio.throttle.read_iops_device", "blkio.throttle.write_iops_device"};
+	static const char *const v2_keys[] = {"rbps", "wbps", "riops", "wiops"};
+	char text[96];
+	bool v2 = false;
+	int fd = -1, r;
+
+	if (l->io_weight != UM_CG_UNSET || l->io_leaf_weight != UM_CG_UNSET || l->n_throttles) {
+		r = where(cg, UM_CG_IO, "blockIO", &fd, &v2, err);
+		if (r < 0)
+			return r;
+	}
+	if (l->io_leaf_weight != UM_CG_UNSET)
+		return um_error_set_reason(
+			err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+			"blockIO.leafWeight: controller blkio lost it in Linux 5.0");
+	if (l->io_weight != UM_CG_UNSET) {
+		snprintf(text, sizeof(text), "%" PRIu64,
+			 v2 ? um_cgroup_io_weight_of_blkio((uint64_t)l->io_weight)
+			    : (uint64_t)l->io_weight);
+		r = put(cg, UM_CG_IO, fd, v2 ? "io.weight" : "blkio.weight", text, err);
+		if (r < 0)
+			return um_error_wrap(err, r, "blockIO.weight");
+	}
+	for (size_t i = 0; i < l->n_throttles; i++) {
+		const struct um_cgroup_throttle *t = &l->throttles[i];
+
+		if (v2)
+			snprintf(text, sizeof(text), "%" PRIu64 ":%" PRIu64 " %s=%" PRIu64,
+				 t->major, t->minor, v2_keys[t->kind], t->rate);
+		else
+			snprintf(text, sizeof(text), "%" PRIu64 ":%" PRIu64 " %" PRIu64, t->major,
+				 t->minor, t->rate);
+		r = put(cg, UM_CG_IO, fd, v2 ? "io.max" : v1_files[t->kind], text, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int apply_files(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
+		       struct um_error *err)
+{
+	int v2 = um_cgroup_find_v2(cg->host), fd, r;
+	bool is_v2;
+	char file[96];
+
+	for (size_t i = 0; i < l->n_hugepages; i++) {
+		r = where(cg, UM_CG_HUGETLB, "hugepageLimits", &fd, &is_v2, err);
+		if (r < 0)
+			return r;
+		if (snprintf(file, sizeof(file), "hugetlb.%s.%s", l->hugepages[i].key,
+			     is_v2 ? "max" : "limit_in_bytes") >= (int)sizeof(file))
+			return um_error_set(err, -EINVAL, "hugepageLimits: pageSize is too long");
+		r = put(cg, UM_CG_HUGETLB, fd, file, l->hugepages[i].value, err);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < l->n_unified; i++) {
+		const char *key = l->unified[i].key;
+
+		if (strchr(key, '/') || !strncmp(key, "cgroup.", 7) || !*key)
+			return um_error_set(err, -EINVAL, "unified: \"%s\" is not allowed", key);
+		if (v2 < 0)
+			return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+						   "unified: this host has no cgroup v2");
+		r = um_io_write_value(cg->fds[v2], key, l->unified[i].value);
+		if (r < 0)
+			return um_error_errno(err, r == -ENOENT ? -EOPNOTSUPP : r,
+					      "unified: write \"%s\" of cgroup %s", key, cg->path);
+	}
+	return 0;
+}
+
+int um_cgroup_apply(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
+		    struct um_error *err)
+{
+	const struct value_file pids = {UM_CG_PIDS, "pids.limit", "pids.max", "pids.max", l->pids};
+	int r;
+
+	r = apply_cpu(cg, l, err);
+	if (r >= 0)
+		r = apply_cpuset(cg, l, err);
+	if (r >= 0)
+		r = apply_memory(cg, l, err);
+	if (r >= 0)
+		r = put_value(cg, &pids, err);
+	if (r >= 0)
+		r = apply_io(cg, l, err);
+	if (r >= 0)
+		r = apply_files(cg, l, err);
+	return r;
+}

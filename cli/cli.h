@@ -1,0 +1,33 @@
+/* The command line: one file for each verb, one row each in the table of cli/main.c. */
+#ifndef UM_CLI_CLI_H
+#define UM_CLI_CLI_H
+
+#include <getopt.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct cli_verb {
+	const char *name;
+	const char *summary; /* one line for `umiak --help` */
+	/* argv[0] is the verb. Returns the exit code. */
+	int (*run)(int argc, char **argv);
+};
+
+extern const struct cli_verb cli_agent, cli_image;
+
+/* One option of a daemon: a long flag, and a key of the same name in the config file. */
+struct cli_option {
+	const char *name;
+	const char *value_name; /* NULL: a switch */
+	const char *help;
+	const char **value; /* where it goes; its content is the default */
+};
+
+/* Reads flags, and --config FILE (YAML whose keys are the long flags; an unknown key is an error;
+ * flags win). Prints usage on --help. Returns -1 to go on, else the exit code to end with. Values
+ * live as long as the process. */
+int cli_parse(const char *verb, const struct cli_option *options, int argc, char **argv);
+int cli_fail(const char *verb, const struct um_error *err);
+
+#endif

@@ -1,0 +1,119 @@
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/yaml.h"
+#include "cli/cli.h"
+
+#define OPTIONS_MAX 64
+#define CONFIG_MAX_BYTES (1 << 20)
+
+static void usage(const char *verb, const struct cli_option *options, FILE *f)
+{
+	fprintf(f, "usage: umiak %s [options]\n", verb);
+	for (const struct cli_option *o = options; o->name; o++) {
+		char left[64];
+
+		snprintf(left, sizeof(left), "--%s%s%s", o->name, o->value_name ? " " : "",
+			 o->value_name ? o->value_name : "");
+		fprintf(f, "  %-26s %s", left, o->help);
+		if (o->value_name && *o->value)
+			fprintf(f, " [%s]", *o->value);
+		fputc('\n', f);
+	}
+	fputs("  --config FILE              YAML whose keys are these flags; flags win\n"
+	      "  --help\n",
+	      f);
+}
+
+int cli_fail(const char *verb, const struct um_error *err)
+{
+	fprintf(stderr, "umiak %s: %s\n", verb, err->msg);
+	return um_exit_code(err);
+}
+
+static const struct cli_option *find(const struct cli_option *options, const char *name)
+{
+	for (; options->name; options++)
+		if (!strcmp(options->name, name))
+			return options;
+	return NULL;
+}
+
+static int set_from_file(const struct cli_option *options, const struct um_json *it,
+			 const char *path, struct um_error *err)
+{
+	const struct cli_option *o = find(options, it->key);
+
+	if (!o)
+		return um_error_set(err, -EINVAL, "%s: unknown key \"%s\"", path, it->key);
+	if (!o->value_name && it->type == UM_JSON_BOOL)
+		*o->value = it->boolean ? "true" : NULL;
+	else if (o->value_name && (it->type == UM_JSON_STR || it->type == UM_JSON_NUM))
+		*o->value = it->str;
+	else
+		return um_error_set(err, -EINVAL, "%s: %s: want %s", path, it->key,
+				    o->value_name ? "a text or number" : "true or false");
+	return 0;
+}
+
+static int read_config(const struct cli_option *options, const char *path, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(CONFIG_MAX_BYTES);
+	struct um_arena *a = um_arena_new(4 << 20); /* kept: the values point into it */
+	struct um_json *docs;
+	int r;
+
+	if (!a)
+		return um_error_errno(err, -ENOMEM, "%s", path);
+	r = um_io_read_file(AT_FDCWD, path, &b, err);
+	if (r == 0)
+		r = um_yaml_parse(a, um_buf_str(&b), b.len, &docs, err);
+	if (r < 0)
+		return um_error_wrap(err, r, "%s", path);
+	if (docs->len > 1 || (docs->len && !um_json_is(docs->first, UM_JSON_OBJ)))
+		return um_error_set(err, -EINVAL, "%s: want one document of key: value", path);
+	um_json_foreach(it, docs->first)
+	{
+		r = set_from_file(options, it, path, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int cli_parse(const char *verb, const struct cli_option *options, int argc, char **argv)
+{
+	struct option longs[OPTIONS_MAX + 3] = {{0}};
+	struct um_error err = UM_ERROR_INIT;
+	int n = 0, c, index;
+
+	for (; options[n].name && n < OPTIONS_MAX; n++)
+		longs[n] = (struct option){options[n].name, options[n].value_name != NULL, NULL, 'o'};
+	longs[n] = (struct option){"config", 1, NULL, 'C'};
+	longs[n + 1] = (struct option){"help", 0, NULL, 'h'};
+	for (int pass = 0; pass < 2; pass++) { /* first the file, then the flags over it */
+		optind = 1;
+		while ((c = getopt_long(argc, argv, "", longs, &index)) != -1) {
+			if (c == 'h') {
+				usage(verb, options, stdout);
+				return UM_EXIT_OK;
+			}
+			if (c == 'C' && pass == 0 && read_config(options, optarg, &err) < 0) {
+				cli_fail(verb, &err);
+				return UM_EXIT_USAGE;
+			}
+			if (c == 'o' && pass == 1)
+				*options[index].value =
+					options[index].value_name ? optarg : "true";
+			if (c == '?')
+				return UM_EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "umiak %s: unexpected argument \"%s\"\n", verb, argv[optind]);
+		return UM_EXIT_USAGE;
+	}
+	return -1;
+}

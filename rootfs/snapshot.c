@@ -1,0 +1,172 @@
+/* Snapshots: one writable overlay layer for each container. */
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "base/fault.h"
+#include "base/io.h"
+#include "rootfs/internal.h"
+
+#define MOUNT_DATA_MAX 4095 /* what mount(2) takes */
+
+static bool id_ok(const char *id)
+{
+	static const char chars[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+
+	return *id && *id != '.' && strlen(id) < 200 && !id[strspn(id, chars)];
+}
+
+static int make_folders(struct um_images *s, const char *id, const struct um_image *img,
+			struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(65536);
+	char path[300];
+	int r;
+
+	snprintf(path, sizeof(path), "snapshots/%s/work", id);
+	r = um_io_mkdirs(s->dirfd, path, 0700, err);
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "snapshots/%s/upper", id);
+	r = um_io_mkdirs(s->dirfd, path, 0755, err);
+	for (size_t i = 0; i < img->n_layers; i++) {
+		const char *fs = strrchr(img->layers[i], '/');
+
+		um_buf_addf(&b, "%.32s\n", fs - 32); /* ".../<32 digits>/fs" */
+	}
+	if (r == 0 && um_buf_error(&b))
+		r = um_error_errno(err, um_buf_error(&b), "snapshot %s", id);
+	snprintf(path, sizeof(path), "snapshots/%s/lower", id);
+	if (r == 0)
+		r = um_io_replace_file(s->dirfd, path, um_buf_str(&b), b.len, 0600, UM_IO_NO_SYNC,
+				       err);
+	return r;
+}
+
+static int set_string(int fs, const char *key, const char *value)
+{
+	return (int)syscall(SYS_fsconfig, fs, 1 /* FSCONFIG_SET_STRING */, key, value, 0);
+}
+
+/* Many layers: their paths do not fit into mount(2)'s page. Since Linux 6.5 overlay takes them one
+ * by one. */
+static int mount_by_config(const struct um_image *img, const char *upper, const char *work,
+			   const char *target, struct um_error *err)
+{
+	_cleanup_close_ int fs = (int)syscall(SYS_fsopen, "overlay", 1 /* FSOPEN_CLOEXEC */);
+	_cleanup_close_ int mnt = -1;
+	int r;
+
+	if (fs < 0)
+		return um_error_errno(err, -errno, "fsopen overlay");
+	for (size_t i = img->n_layers; i-- > 0;) {
+		if (set_string(fs, "lowerdir+", img->layers[i]) < 0)
+			return um_error_set(err, -errno,
+					    "image %s has %zu layers: this kernel's overlay takes "
+					    "no more than fit in %d bytes of paths",
+					    img->name, img->n_layers, MOUNT_DATA_MAX);
+	}
+	r = set_string(fs, "upperdir", upper);
+	if (r == 0)
+		r = set_string(fs, "workdir", work);
+	if (r == 0)
+		r = (int)syscall(SYS_fsconfig, fs, 0 /* FSCONFIG_SET_FLAG */, "userxattr", NULL, 0);
+	if (r == 0)
+		r = (int)syscall(SYS_fsconfig, fs, 6 /* FSCONFIG_CMD_CREATE */, NULL, NULL, 0);
+	if (r == 0)
+		mnt = (int)syscall(SYS_fsmount, fs, 1 /* FSMOUNT_CLOEXEC */, 0);
+	if (mnt < 0 ||
+	    syscall(SYS_move_mount, mnt, "", AT_FDCWD, target, 4 /* MOVE_MOUNT_F_EMPTY_PATH */) < 0)
+		return um_error_errno(err, -errno, "mount the overlay of %s", img->name);
+	return 0;
+}
+
+static int mount_overlay(struct um_images *s, const struct um_image *img, const char *id,
+			 const char *target, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(MOUNT_DATA_MAX);
+	char upper[PATH_MAX], work[PATH_MAX];
+	int r = um_io_path(upper, sizeof(upper), "%s/snapshots/%s/upper", s->dir, id);
+
+	if (r == 0)
+		r = um_io_path(work, sizeof(work), "%s/snapshots/%s/work", s->dir, id);
+	if (r < 0)
+		return um_error_errno(err, r, "snapshot %s", id);
+	if (strpbrk(s->dir, ",:\\\""))
+		return um_error_set(err, -EINVAL, "the image store's path %s has one of , : \\ \"",
+				    s->dir);
+	if (!img->n_layers) { /* an empty image: nothing below */
+		if (mount(upper, target, NULL, MS_BIND, NULL) < 0)
+			return um_error_errno(err, -errno, "mount snapshot %s", id);
+		return 0;
+	}
+	um_buf_adds(&b, "userxattr,lowerdir=");
+	for (size_t i = img->n_layers; i-- > 0;) /* overlay wants the topmost first */
+		um_buf_addf(&b, "%s%s", img->layers[i], i ? ":" : "");
+	um_buf_addf(&b, ",upperdir=%s,workdir=%s", upper, work);
+	if (um_buf_error(&b) == -EMSGSIZE)
+		return mount_by_config(img, upper, work, target, err);
+	if (um_buf_error(&b))
+		return um_error_errno(err, um_buf_error(&b), "snapshot %s", id);
+	if (mount("overlay", target, "overlay", 0, b.data) < 0)
+		return um_error_errno(err, -errno, "mount the overlay of %s at %s", img->name,
+				      target);
+	return 0;
+}
+
+int um_rootfs_mount(struct um_images *s, const struct um_image *img, const char *id,
+		    const char *target, struct um_error *err)
+{
+	_cleanup_close_ int lock = -1;
+	int r;
+
+	if (!id_ok(id))
+		return um_error_set(err, -EINVAL, "snapshot id \"%s\"", id);
+	lock = um_images_lock(s, err); /* so that no collection goes between */
+	if (lock < 0)
+		return lock;
+	r = make_folders(s, id, img, err);
+	if (r < 0)
+		return r;
+	UM_FAULT("rootfs.snapshot-made");
+	return mount_overlay(s, img, id, target, err);
+}
+
+int um_rootfs_release(struct um_images *s, const char *id, const char *target, struct um_error *err)
+{
+	char path[300];
+
+	if (!id_ok(id))
+		return um_error_set(err, -EINVAL, "snapshot id \"%s\"", id);
+	if (target && umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL &&
+	    errno != ENOENT)
+		return um_error_errno(err, -errno, "unmount %s", target);
+	UM_FAULT("rootfs.snapshot-unmounted");
+	snprintf(path, sizeof(path), "snapshots/%s", id);
+	return um_io_remove_tree(s->dirfd, path, err);
+}
+
+int um_rootfs_sweep(struct um_images *s, bool (*keep)(void *arg, const char *id), void *arg,
+		    struct um_error *err)
+{
+	int own = openat(s->dirfd, "snapshots", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *d = own >= 0 ? fdopendir(own) : NULL;
+	struct dirent *e;
+
+	if (!d)
+		return um_error_errno(err, -errno, "open %s/snapshots", s->dir);
+	while ((e = readdir(d))) {
+		int r;
+
+		if (e->d_name[0] == '.' || keep(arg, e->d_name))
+			continue;
+		r = um_rootfs_release(s, e->d_name, NULL, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

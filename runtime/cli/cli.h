@@ -1,0 +1,49 @@
+/* umiak-oci: one file for each group of verbs, one table of all. */
+#ifndef UM_RUNTIME_CLI_H
+#define UM_RUNTIME_CLI_H
+
+#include <getopt.h>
+
+#include "runtime/runtime.h"
+
+struct um_cli {
+	struct um_runtime rt;
+	const char *log_path;
+	bool log_json, debug;
+};
+
+struct um_cli_verb {
+	const char *name, *usage, *what;
+	/* argv[0] is the verb. Returns the exit status, or a negative errno with @err set. */
+	int (*run)(struct um_cli *cli, int argc, char **argv, struct um_error *err);
+	bool seal;	    /* runs code inside a container */
+	int failure_status; /* 0: as um_exit_code() says */
+};
+
+#define UM_CLI_VERB(fn) int fn(struct um_cli *cli, int argc, char **argv, struct um_error *err)
+UM_CLI_VERB(um_cli_create);
+UM_CLI_VERB(um_cli_run);
+UM_CLI_VERB(um_cli_start);
+UM_CLI_VERB(um_cli_state);
+UM_CLI_VERB(um_cli_kill);
+UM_CLI_VERB(um_cli_delete);
+UM_CLI_VERB(um_cli_exec);
+UM_CLI_VERB(um_cli_list);
+UM_CLI_VERB(um_cli_ps);
+UM_CLI_VERB(um_cli_pause);
+UM_CLI_VERB(um_cli_resume);
+UM_CLI_VERB(um_cli_update);
+UM_CLI_VERB(um_cli_spec);
+UM_CLI_VERB(um_cli_features);
+
+/* -EINVAL with a message that shows the usage. */
+int um_cli_usage(struct um_error *err, const char *usage);
+/* Checks that exactly one argument, the id, follows the options. */
+um_must_check int um_cli_id(int argc, char **argv, const char *usage, const char **ret,
+			    struct um_error *err);
+/* "--preserve-fds N" */
+um_must_check int um_cli_fds(const char *text, unsigned *ret, struct um_error *err);
+/* For verbs without options: refuses any. */
+um_must_check int um_cli_no_options(int argc, char **argv, const char *usage, struct um_error *err);
+
+#endif

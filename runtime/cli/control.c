@@ -1,0 +1,128 @@
+/* start, kill, delete, pause, resume, update */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/io.h"
+#include "base/num.h"
+#include "runtime/cli/cli.h"
+#include "runtime/spec.h"
+
+int um_cli_start(struct um_cli *cli, int argc, char **argv, struct um_error *err)
+{
+	const char *id;
+	int r = um_cli_no_options(argc, argv, "start ID", err);
+
+	if (r >= 0)
+		r = um_cli_id(argc, argv, "start ID", &id, err);
+	return r < 0 ? r : um_runtime_start(&cli->rt, id, err);
+}
+
+/* "9", "KILL", "SIGKILL", "SIGRTMIN+3" */
+static int parse_signal(const char *text, int *ret)
+{
+	const char *name = strncasecmp(text, "SIG", 3) ? text : text + 3;
+	int n;
+
+	if (um_num_int(text, 0, SIGRTMAX, ret) == 0)
+		return 0;
+	if (!strncasecmp(name, "RTMIN+", 6) &&
+	    um_num_int(name + 6, 0, SIGRTMAX - SIGRTMIN, &n) == 0) {
+		*ret = SIGRTMIN + n;
+		return 0;
+	}
+	for (int s = 1; s < SIGSYS + 1; s++) {
+		const char *known = sigabbrev_np(s);
+
+		if (known && !strcasecmp(known, name)) {
+			*ret = s;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+int um_cli_kill(struct um_cli *cli, int argc, char **argv, struct um_error *err)
+{
+	static const struct option options[] = {{"all", no_argument, NULL, 'a'},
+						{NULL, 0, NULL, 0}};
+	const char *usage = "kill [--all] ID [SIGNAL]";
+	int c, sig = SIGTERM;
+	bool all = false;
+
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "a", options, NULL)) != -1) {
+		if (c != 'a')
+			return um_cli_usage(err, usage);
+		all = true;
+	}
+	if (argc - optind != 1 && argc - optind != 2)
+		return um_cli_usage(err, usage);
+	if (argc - optind == 2 && parse_signal(argv[optind + 1], &sig) < 0)
+		return um_error_set(err, -EINVAL, "unknown signal \"%.40s\"", argv[optind + 1]);
+	return um_runtime_kill(&cli->rt, argv[optind], sig, all, err);
+}
+
+int um_cli_delete(struct um_cli *cli, int argc, char **argv, struct um_error *err)
+{
+	static const struct option options[] = {{"force", no_argument, NULL, 'f'},
+						{NULL, 0, NULL, 0}};
+	const char *usage = "delete [--force] ID", *id;
+	bool force = false;
+	int c, r;
+
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "f", options, NULL)) != -1) {
+		if (c != 'f')
+			return um_cli_usage(err, usage);
+		force = true;
+	}
+	r = um_cli_id(argc, argv, usage, &id, err);
+	return r < 0 ? r : um_runtime_delete(&cli->rt, id, force, err);
+}
+
+static int pause_or_resume(struct um_cli *cli, int argc, char **argv, bool freeze,
+			   struct um_error *err)
+{
+	const char *usage = freeze ? "pause ID" : "resume ID", *id;
+	int r = um_cli_no_options(argc, argv, usage, err);
+
+	if (r >= 0)
+		r = um_cli_id(argc, argv, usage, &id, err);
+	return r < 0 ? r : um_runtime_pause(&cli->rt, id, freeze, err);
+}
+
+int um_cli_pause(struct um_cli *cli, int argc, char **argv, struct um_error *err)
+{
+	return pause_or_resume(cli, argc, argv, true, err);
+}
+
+int um_cli_resume(struct um_cli *cli, int argc, char **argv, struct um_error *err)
+{
+	return pause_or_resume(cli, argc, argv, false, err);
+}
+
+int um_cli_update(struct um_cli *cli, int argc, char **argv, struct um_error *err)
+{
+	static const struct option options[] = {{"resources", required_argument, NULL, 'r'},
+						{NULL, 0, NULL, 0}};
+	const char *usage = "update --resources FILE|- ID", *file = NULL, *id;
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(UM_SPEC_MAX_BYTES);
+	int c, r;
+
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "r:", options, NULL)) != -1) {
+		if (c != 'r')
+			return um_cli_usage(err, usage);
+		file = optarg;
+	}
+	r = um_cli_id(argc, argv, usage, &id, err);
+	if (r < 0)
+		return r;
+	if (!file)
+		return um_cli_usage(err, usage);
+	r = !strcmp(file, "-") ? um_io_read_fd(0, &b) : um_io_read_file(AT_FDCWD, file, &b, err);
+	return r < 0 ? r : um_runtime_update(&cli->rt, id, um_buf_str(&b), b.len, err);
+}

@@ -1,0 +1,261 @@
+#include "runtime/cli/cli.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "base/num.h"
+#include "runtime/spec.h"
+
+#define DEFAULT_ROOT "/run/umiak-oci"
+
+static const struct um_cli_verb verbs[] = {
+	{"create", "create [options] ID", "make a container and wait for start", um_cli_create,
+	 true, 0},
+	{"delete", "delete [--force] ID", "remove a stopped container", um_cli_delete, false, 0},
+	{"exec", "exec [options] ID [COMMAND...]", "run a process in a container", um_cli_exec,
+	 true, 255},
+	{"features", "features", "what this runtime supports, as JSON", um_cli_features, false, 0},
+	{"kill", "kill [--all] ID [SIGNAL]", "send a signal to a container", um_cli_kill, false, 0},
+	{"list", "list [--format table|json] [--quiet]", "list containers", um_cli_list, false, 0},
+	{"pause", "pause ID", "freeze a container", um_cli_pause, false, 0},
+	{"ps", "ps [--format table|json] ID", "list the processes of a container", um_cli_ps, false,
+	 0},
+	{"resume", "resume ID", "thaw a container", um_cli_resume, false, 0},
+	{"run", "run [options] ID", "create and start a container", um_cli_run, true, 0},
+	{"spec", "spec [--bundle DIR] [--rootless]", "write an example config.json", um_cli_spec,
+	 false, 0},
+	{"start", "start ID", "start a created container", um_cli_start, false, 0},
+	{"state", "state ID", "print the state of a container as JSON", um_cli_state, false, 0},
+	{"update", "update --resources FILE ID", "change the limits of a container", um_cli_update,
+	 false, 0},
+};
+
+static void help(FILE *to)
+{
+	fputs("usage: umiak-oci [global options] COMMAND [options] [arguments]\n\ncommands:\n", to);
+	for (size_t i = 0; i < UM_ARRAY_LEN(verbs); i++)
+		fprintf(to, "  %-40s %s\n", verbs[i].usage, verbs[i].what);
+	fputs("\nglobal options:\n"
+	      "  --root DIR                   state folder (" DEFAULT_ROOT ")\n"
+	      "  --log FILE                   write errors there too\n"
+	      "  --log-format text|json\n"
+	      "  --log-level LEVEL, --debug\n"
+	      "  --cgroup-manager cgroupfs|disabled\n"
+	      "  --rootless true|false|auto\n"
+	      "  --version, --help\n",
+	      to);
+}
+
+int um_cli_usage(struct um_error *err, const char *usage)
+{
+	return um_error_set(err, -EINVAL, "usage: umiak-oci %s", usage);
+}
+
+int um_cli_id(int argc, char **argv, const char *usage, const char **ret, struct um_error *err)
+{
+	if (argc - optind != 1)
+		return um_cli_usage(err, usage);
+	*ret = argv[optind];
+	return um_runtime_check_id(*ret, err);
+}
+
+int um_cli_fds(const char *text, unsigned *ret, struct um_error *err)
+{
+	uint64_t n;
+
+	if (um_num_u64(text, 65536, &n) < 0)
+		return um_error_set(err, -EINVAL, "--preserve-fds: \"%.40s\" is not a number",
+				    text);
+	*ret = (unsigned)n;
+	return 0;
+}
+
+int um_cli_no_options(int argc, char **argv, const char *usage, struct um_error *err)
+{
+	static const struct option none[] = {{NULL, 0, NULL, 0}};
+
+	optind = 0;
+	return getopt_long(argc, argv, "+", none, NULL) == -1 ? 0 : um_cli_usage(err, usage);
+}
+
+static void append_log(const struct um_cli *cli, const char *level, const char *msg)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(8192);
+	_cleanup_close_ int fd =
+		open(cli->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	char now[UM_TIME_LEN];
+
+	if (fd < 0)
+		return;
+	um_time_format_nano(um_clock_wall(&um_clock_system), now);
+	if (cli->log_json) {
+		um_buf_addf(&b, "{\"level\":\"%s\",\"msg\":", level);
+		um_json_write_str(&b, msg, strlen(msg));
+		um_buf_addf(&b, ",\"time\":\"%s\"}\n", now);
+	} else {
+		um_buf_addf(&b, "time=\"%s\" level=%s msg=", now, level);
+		um_json_write_str(&b, msg, strlen(msg));
+		um_buf_addc(&b, '\n');
+	}
+	(void)!um_io_write_all(fd, um_buf_str(&b), b.len);
+}
+
+static void say(const struct um_cli *cli, const char *level, const char *msg)
+{
+	if (cli->log_path)
+		append_log(cli, level, msg);
+	fprintf(stderr, "umiak-oci: %s%s\n", strcmp(level, "error") ? "warning: " : "", msg);
+}
+
+static void warn(void *data, const char *text)
+{
+	say(data, "warning", text);
+}
+
+enum {
+	OPT_ROOT = 256,
+	OPT_LOG,
+	OPT_FORMAT,
+	OPT_LEVEL,
+	OPT_DEBUG,
+	OPT_SYSTEMD,
+	OPT_MANAGER,
+	OPT_ROOTLESS
+};
+
+static const struct option global_options[] = {
+	{"root", required_argument, NULL, OPT_ROOT},
+	{"log", required_argument, NULL, OPT_LOG},
+	{"log-format", required_argument, NULL, OPT_FORMAT},
+	{"log-level", required_argument, NULL, OPT_LEVEL},
+	{"debug", no_argument, NULL, OPT_DEBUG},
+	{"systemd-cgroup", no_argument, NULL, OPT_SYSTEMD},
+	{"cgroup-manager", required_argument, NULL, OPT_MANAGER},
+	{"rootless", required_argument, NULL, OPT_ROOTLESS},
+	{"version", no_argument, NULL, 'v'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static bool one_of(const char *s, const char *const *list)
+{
+	for (; *list; list++)
+		if (!strcmp(s, *list))
+			return true;
+	return false;
+}
+
+/* Returns 0, 1 (done: version or help), or a negative errno. */
+static int global_option(struct um_cli *cli, int c, struct um_error *err)
+{
+	static const char *const levels[] = {"error", "warn", "warning", "info", "debug", NULL};
+	static const char *const rootless[] = {"true", "false", "auto", NULL};
+	static const char *const formats[] = {"text", "json", NULL};
+
+	switch (c) {
+	case OPT_ROOT:
+		cli->rt.root = optarg;
+		return 0;
+	case OPT_LOG:
+		cli->log_path = optarg;
+		return 0;
+	case OPT_FORMAT:
+		cli->log_json = !strcmp(optarg, "json");
+		return one_of(optarg, formats) ? 0 : um_cli_usage(err, "--log-format text|json");
+	case OPT_LEVEL:
+		return one_of(optarg, levels)
+			       ? 0
+			       : um_cli_usage(err, "--log-level error|warn|info|debug");
+	case OPT_DEBUG:
+		cli->debug = true;
+		return 0;
+	case OPT_SYSTEMD:
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "--systemd-cgroup: the systemd cgroup driver is not "
+					   "supported");
+	case OPT_MANAGER:
+		cli->rt.no_cgroups = !strcmp(optarg, "disabled");
+		if (cli->rt.no_cgroups || !strcmp(optarg, "cgroupfs"))
+			return 0;
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "--cgroup-manager: \"%.40s\" is not supported", optarg);
+	case OPT_ROOTLESS:
+		return one_of(optarg, rootless) ? 0
+						: um_cli_usage(err, "--rootless true|false|auto");
+	case 'v':
+		puts("umiak-oci version " PACKAGE_VERSION "\ncommit: none\nspec: " UM_SPEC_VERSION);
+		return 1;
+	case 'h':
+		help(stdout);
+		return 1;
+	default:
+		return um_cli_usage(err, "[global options] COMMAND ... (see --help)");
+	}
+}
+
+static int report(const struct um_cli *cli, const struct um_cli_verb *v, int r,
+		  const struct um_error *err)
+{
+	struct um_error e = *err;
+
+	if (r >= 0)
+		return r;
+	if (!e.code)
+		um_error_set(&e, r, "%s", strerror(-r));
+	say(cli, "error", e.msg);
+	return v && v->failure_status ? v->failure_status : UM_EXIT_FAILURE;
+}
+
+static int run_verb(struct um_cli *cli, const struct um_cli_verb *v, int argc, char **argv,
+		    char **whole, struct um_error *err)
+{
+	if (v->seal) {
+		int r = um_runtime_seal_self(whole, err);
+
+		if (r < 0)
+			return r;
+	}
+	return v->run(cli, argc, argv, err);
+}
+
+int main(int argc, char **argv)
+{
+	struct um_error err = UM_ERROR_INIT;
+	struct um_cli cli = {.rt = {.root = DEFAULT_ROOT, .warn = warn}};
+	char root[PATH_MAX];
+	int c, r = 0;
+
+	cli.rt.warn_data = &cli;
+	opterr = 0;
+	while (r == 0 && (c = getopt_long(argc, argv, "+hv", global_options, NULL)) != -1)
+		r = global_option(&cli, c, &err);
+	if (r)
+		return r > 0 ? 0 : report(&cli, NULL, r, &err);
+	if (optind == argc) {
+		help(stderr);
+		return UM_EXIT_USAGE;
+	}
+	if (cli.rt.root[0] != '/') {
+		char cwd[PATH_MAX];
+
+		if (!getcwd(cwd, sizeof(cwd)) ||
+		    um_io_path(root, sizeof(root), "%s/%s", cwd, cli.rt.root) < 0)
+			return report(&cli, NULL, -ENAMETOOLONG, &err);
+		cli.rt.root = root;
+	}
+	for (size_t i = 0; i < UM_ARRAY_LEN(verbs); i++) {
+		const struct um_cli_verb *v = &verbs[i];
+
+		if (strcmp(v->name, argv[optind]))
+			continue;
+		r = run_verb(&cli, v, argc - optind, argv + optind, argv, &err);
+		return report(&cli, v, r, &err);
+	}
+	um_error_set(&err, -EINVAL, "unknown command \"%.60s\" (see --help)", argv[optind]);
+	return report(&cli, NULL, err.code, &err);
+}

@@ -1,0 +1,208 @@
+#include "runtime/console.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <sys/vfs.h>
+#include <termios.h>
+
+#include "base/io.h"
+#include "runtime/resolve.h"
+
+int um_console_connect(const char *path, int *ret, struct um_error *err)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+	if (fd < 0)
+		return um_error_errno(err, -errno, "socket");
+	if (strlen(path) >= sizeof(a.sun_path))
+		return um_error_errno(err, -ENAMETOOLONG, "console socket %s", path);
+	strcpy(a.sun_path, path);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		return um_error_errno(err, -errno, "console socket %s", path);
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+static int send_fd(int socket_fd, int fd)
+{
+	char name[] = "/dev/ptmx";
+	struct iovec iov = {name, sizeof(name) - 1};
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof(control)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	return sendmsg(socket_fd, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int um_console_receive(int socket_fd, int *ret_master, struct um_error *err)
+{
+	char name[64];
+	struct iovec iov = {name, sizeof(name)};
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(socket_fd, &m, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+
+	if (n < 0)
+		return um_error_errno(err, -errno, "receive the terminal");
+	if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
+		return um_error_set(err, -EPROTO, "receive the terminal: none came");
+	memcpy(ret_master, CMSG_DATA(c), sizeof(int));
+	return 0;
+}
+
+int um_console_setup(int devpts_dir, const struct um_spec_process *p, int socket_fd, int *ret_slave,
+		     struct um_error *err)
+{
+	_cleanup_close_ int master =
+		um_io_openat2(devpts_dir, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC, 0,
+			      RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
+	_cleanup_close_ int slave = -1;
+	struct winsize size = {.ws_row = (unsigned short)p->console_height,
+			       .ws_col = (unsigned short)p->console_width};
+	struct statfs fs;
+	struct stat st;
+	int zero = 0, r;
+
+	if (master < 0)
+		return um_error_errno(err, master, "open /dev/pts/ptmx");
+	if (fstatfs(master, &fs) < 0 || fs.f_type != DEVPTS_SUPER_MAGIC || fstat(master, &st) < 0 ||
+	    !S_ISCHR(st.st_mode) || st.st_rdev != makedev(5, 2))
+		return um_error_set(err, -EXDEV, "/dev/pts/ptmx is not a terminal multiplexer");
+	if (ioctl(master, TIOCSPTLCK, &zero) < 0)
+		return um_error_errno(err, -errno, "unlock the terminal");
+	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0)
+		return um_error_errno(err, -errno, "open the terminal");
+	if ((size.ws_row || size.ws_col) && ioctl(slave, TIOCSWINSZ, &size) < 0)
+		return um_error_errno(err, -errno, "process.consoleSize");
+	if (p->uid && fchown(slave, p->uid, (gid_t)-1) < 0)
+		return um_error_errno(err, -errno, "owner of the terminal");
+	r = send_fd(socket_fd, master);
+	if (r < 0)
+		return um_error_errno(err, r, "send the terminal to the console socket");
+	*ret_slave = TAKE_FD(slave);
+	return 0;
+}
+
+int um_console_become(int slave, struct um_error *err)
+{
+	if (ioctl(slave, TIOCSCTTY, 0) < 0)
+		return um_error_errno(err, -errno, "controlling terminal");
+	for (int i = 0; i < 3; i++)
+		if (dup2(slave, i) < 0)
+			return um_error_errno(err, -errno, "dup the terminal");
+	return 0;
+}
+
+static int mount_console(struct um_rootfs *r, int slave, struct um_error *err)
+{
+	_cleanup_close_ int target = -1, mfd = -1, dev = -1;
+	int e;
+
+	dev = um_io_openat2(r->fd, "dev", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0,
+			    RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+	if (dev < 0)
+		return um_error_errno(err, dev, "open /dev");
+	target = openat(dev, "console", O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0600);
+	if (target < 0 && errno == EEXIST)
+		target = openat(dev, "console", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (target < 0)
+		return um_error_errno(err, -errno, "make /dev/console");
+	mfd = open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	if (mfd < 0)
+		return um_error_errno(err, -errno, "clone the terminal's mount");
+	e = um_rootfs_attach(mfd, target);
+	return e < 0 ? um_error_errno(err, e, "mount /dev/console") : 0;
+}
+
+int um_console_init(struct um_rootfs *r, const struct um_spec_process *p, int socket_fd,
+		    bool dev_console, struct um_error *err)
+{
+	_cleanup_close_ int slave = -1;
+	_cleanup_close_ int pts = um_resolve(r->fd, "dev/pts");
+	int e;
+
+	if (pts < 0)
+		return um_error_errno(err, pts, "process.terminal needs a devpts on /dev/pts");
+	e = um_console_setup(pts, p, socket_fd, &slave, err);
+	if (e >= 0 && dev_console)
+		e = mount_console(r, slave, err);
+	if (e >= 0)
+		e = um_console_become(slave, err);
+	return e;
+}
+
+static int pump(int from, int to)
+{
+	char buf[4096];
+	ssize_t n = read(from, buf, sizeof(buf));
+
+	if (n < 0)
+		return errno == EINTR || errno == EAGAIN ? 0 : -errno;
+	if (n == 0)
+		return -EPIPE;
+	return um_io_write_all(to, buf, (size_t)n);
+}
+
+int um_console_relay(int master, int done_fd, struct um_error *err)
+{
+	struct pollfd p[3] = {{.fd = 0, .events = POLLIN},
+			      {.fd = master, .events = POLLIN},
+			      {.fd = done_fd, .events = POLLIN}};
+	struct termios old, raw;
+	struct winsize seen = {0}, now;
+	bool tty = tcgetattr(0, &old) == 0;
+	int r = 0;
+
+	if (tty) {
+		raw = old;
+		cfmakeraw(&raw);
+		if (tcsetattr(0, TCSANOW, &raw) < 0)
+			return um_error_errno(err, -errno, "raw terminal");
+	}
+	while (r >= 0) {
+		if (tty && !ioctl(0, TIOCGWINSZ, &now) && memcmp(&now, &seen, sizeof(now))) {
+			seen = now;
+			ioctl(master, TIOCSWINSZ, &now);
+		}
+		if (poll(p, 3, 250) < 0 && errno != EINTR)
+			break;
+		if (p[1].revents)
+			r = pump(master, 1);
+		else if (p[2].revents)
+			break;
+		if (p[0].revents && pump(0, master) < 0)
+			p[0].fd = -1;
+	}
+	if (tty)
+		tcsetattr(0, TCSANOW, &old);
+	return 0;
+}

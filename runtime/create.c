@@ -1,0 +1,522 @@
+/* create, and the half of run that is the same. */
+#include "runtime/create.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/io.h"
+#include "runtime/console.h"
+#include "runtime/hooks.h"
+#include "runtime/init.h"
+#include "runtime/state.h"
+#include "runtime/sync.h"
+#include "runtime/sys.h"
+
+/* Every container may use these, whatever linux.resources.devices says (as runc and crun do). */
+static const struct um_cgroup_device always_allowed[] = {
+	{true, 'c', -1, -1, false, false, true}, {true, 'b', -1, -1, false, false, true},
+	{true, 'c', 1, 3, true, true, true},	 {true, 'c', 1, 5, true, true, true},
+	{true, 'c', 1, 7, true, true, true},	 {true, 'c', 1, 8, true, true, true},
+	{true, 'c', 1, 9, true, true, true},	 {true, 'c', 5, 0, true, true, true},
+	{true, 'c', 5, 1, true, true, true},	 {true, 'c', 5, 2, true, true, true},
+	{true, 'c', 136, -1, true, true, true},
+};
+
+void um_creation_init(struct um_creation *c)
+{
+	memset(c, 0, sizeof(*c));
+	c->dir = c->pidfd = c->sync_fd = -1;
+}
+
+void um_creation_release(struct um_creation *c)
+{
+	um_close(c->dir);
+	um_close(c->pidfd);
+	um_close(c->sync_fd);
+	if (c->cg)
+		um_cgroup_free(c->cg);
+	if (c->cgroups)
+		um_cgroups_free(c->cgroups);
+	if (c->arena)
+		um_arena_free(c->arena);
+}
+
+int um_runtime_device_rules(const struct um_cgroup *cg, const struct um_spec *s,
+			    struct um_error *err)
+{
+	struct um_cgroup_device rules[512] = {{.type = 'a'}};
+	size_t n = 1;
+
+	if (s->n_device_rules + UM_ARRAY_LEN(always_allowed) + 1 > UM_ARRAY_LEN(rules))
+		return um_error_set(err, -E2BIG, "linux.resources.devices: too many rules");
+	for (size_t i = 0; i < s->n_device_rules; i++)
+		rules[n++] = s->device_rules[i];
+	for (size_t i = 0; i < UM_ARRAY_LEN(always_allowed); i++)
+		rules[n++] = always_allowed[i];
+	/* nothing before the last rule for all devices has an effect */
+	for (size_t i = n; i-- > 0;)
+		if (rules[i].type == 'a')
+			return um_cgroup_devices(cg, rules + i, n - i, err);
+	return um_cgroup_devices(cg, rules, n, err);
+}
+
+static int load(struct um_creation *c, const struct um_runtime_create *opts, struct um_error *err)
+{
+	char bundle[PATH_MAX], path[PATH_MAX], rootfs[PATH_MAX];
+	_cleanup_close_ int dir = -1;
+	int r;
+
+	if (!realpath(opts->bundle ? opts->bundle : ".", bundle))
+		return um_error_errno(err, -errno, "bundle %s", opts->bundle ? opts->bundle : ".");
+	dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return um_error_errno(err, -errno, "bundle %s", bundle);
+	r = um_spec_load(c->arena, opts->config ? AT_FDCWD : dir,
+			 opts->config ? opts->config : "config.json", &c->spec, err);
+	if (r < 0)
+		return r;
+	if (!c->spec->has_process)
+		return um_error_set(err, -EINVAL, "process: is required");
+	r = um_io_path(path, sizeof(path), "%s%s%s", c->spec->root_path[0] == '/' ? "" : bundle,
+		       c->spec->root_path[0] == '/' ? "" : "/", c->spec->root_path);
+	if (r < 0 || !realpath(path, rootfs))
+		return um_error_errno(err, r < 0 ? r : -errno, "root.path %s", c->spec->root_path);
+	if (!strcmp(rootfs, "/"))
+		return um_error_set(err, -EINVAL, "root.path: / cannot be a container's root");
+	c->bundle = um_arena_strdup(c->arena, bundle);
+	c->rootfs = um_arena_strdup(c->arena, rootfs);
+	return c->bundle && c->rootfs ? 0 : -ENOMEM;
+}
+
+static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
+			     bool run, struct um_error *err)
+{
+	bool others_new = false;
+
+	for (int i = 0; i < UM_NS_N; i++)
+		others_new = others_new || (i != UM_NS_USER && i != UM_NS_CGROUP &&
+					    s->ns[i].present && !s->ns[i].path);
+	if (s->ns[UM_NS_USER].path && others_new)
+		return um_error_set_reason(
+			err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+			"linux.namespaces: a user namespace by path together with "
+			"new namespaces is not supported");
+	if (s->ns[UM_NS_MOUNT].path)
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "linux.namespaces: a mount namespace by path is not "
+					   "supported");
+	if (s->process.terminal && !opts->console_socket && (!run || opts->detach))
+		return um_error_set(
+			err, -EINVAL,
+			"process.terminal: a detached container needs --console-socket");
+	if (!s->process.terminal && opts->console_socket)
+		return um_error_set(err, -EINVAL,
+				    "--console-socket is for containers with process.terminal");
+	return 0;
+}
+
+static bool any_limit(const struct um_spec *s)
+{
+	struct um_cgroup_limits none;
+
+	um_cgroup_limits_init(&none);
+	none.memory_disable_oom_killer = s->limits.memory_disable_oom_killer;
+	return memcmp(&none, &s->limits, sizeof(none)) || s->limits.memory_disable_oom_killer > 0;
+}
+
+static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struct um_error *err)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	bool created = false;
+	size_t n = 0;
+	int r;
+
+	if (!c->state.cgroup) {
+		if (any_limit(c->spec))
+			return um_error_set(err, -EINVAL,
+					    "linux.resources: limits without cgroups (%s)",
+					    rt->no_cgroups ? "--cgroup-manager disabled" : "none");
+		return 0;
+	}
+	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, &created, err);
+	if (r < 0)
+		return r;
+	UM_FAULT("runtime.create.cgroup");
+	if (!created) {
+		r = um_cgroup_pids(c->cg, &pids, &n, err);
+		if (r < 0)
+			return r;
+		if (n)
+			return um_error_set(err, -EBUSY, "cgroup %s has processes already",
+					    c->state.cgroup);
+	}
+	r = um_cgroup_apply(c->cg, &c->spec->limits, err);
+	if (r < 0)
+		return um_error_wrap(err, r, "linux.resources");
+	r = um_runtime_device_rules(c->cg, c->spec, err);
+	if (r < 0)
+		return um_error_wrap(err, r, "linux.resources.devices");
+	return um_cgroup_prepare_join(c->cg, err);
+}
+
+static int listen_for_start(int dir, int *ret, struct um_error *err)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" UM_STATE_SOCKET, dir);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4) < 0)
+		return um_error_errno(err, -errno, "start socket");
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+static int open_namespaces(struct um_init *in, struct um_error *err)
+{
+	for (int i = 0; i < UM_NS_N; i++) {
+		const struct um_spec_ns *ns = &in->spec->ns[i];
+
+		if (!ns->present || !ns->path)
+			continue;
+		in->ns_fds[i] = open(ns->path, O_RDONLY | O_CLOEXEC);
+		if (in->ns_fds[i] < 0)
+			return um_error_errno(err, -errno, "linux.namespaces: %s %s",
+					      um_spec_ns_name(i), ns->path);
+	}
+	return 0;
+}
+
+static int write_map(pid_t pid, const char *file, const struct um_spec_idmap *maps, size_t n,
+		     struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(65536);
+	char path[64];
+	int r;
+
+	if (!n)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		um_buf_addf(&b, "%u %u %u\n", maps[i].container_id, maps[i].host_id, maps[i].size);
+	if (um_buf_error(&b))
+		return um_error_set(err, -E2BIG, "%s: too many mappings", file);
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	r = um_io_write_value(AT_FDCWD, path, um_buf_str(&b));
+	return r < 0 ? um_error_errno(err, r, "write %s", file) : 0;
+}
+
+static int write_maps(const struct um_spec *s, pid_t pid, bool *ret_denied, struct um_error *err)
+{
+	char path[64];
+	int r;
+
+	if (!s->n_uid_map && !s->n_gid_map)
+		return 0;
+	if (geteuid() != 0) {
+		/* the kernel takes a group map of the unprivileged only so */
+		snprintf(path, sizeof(path), "/proc/%d/setgroups", pid);
+		r = um_io_write_value(AT_FDCWD, path, "deny");
+		if (r < 0)
+			return um_error_errno(err, r, "write setgroups");
+		*ret_denied = true;
+	}
+	r = write_map(pid, "uid_map", s->uid_map, s->n_uid_map, err);
+	return r < 0 ? r : write_map(pid, "gid_map", s->gid_map, s->n_gid_map, err);
+}
+
+static int time_offsets(const struct um_spec *s, struct um_error *err)
+{
+	char text[160];
+	int r;
+
+	if (!s->has_time_offsets)
+		return 0;
+	if (unshare(CLONE_NEWTIME) < 0)
+		return um_error_errno(err, -errno, "linux.namespaces: new time");
+	snprintf(text, sizeof(text), "monotonic %lld %lld\nboottime %lld %lld\n",
+		 (long long)s->time_monotonic_sec, (long long)s->time_monotonic_nsec,
+		 (long long)s->time_boottime_sec, (long long)s->time_boottime_nsec);
+	r = um_io_write_value(AT_FDCWD, "/proc/self/timens_offsets", text);
+	return r < 0 ? um_error_errno(err, r, "linux.timeOffsets") : 0;
+}
+
+/* clone3 into the namespaces and the cgroup. The pid namespace to join is entered for the one child
+ * only. */
+static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling,
+		      struct um_error *err)
+{
+	_cleanup_close_ int own_pid_ns = -1;
+	int cgroup_fd = c->cg ? um_cgroup_clone_fd(c->cg) : -1;
+	struct clone_args args = {.flags = CLONE_PIDFD,
+				  .pidfd = (uint64_t)(uintptr_t)&c->pidfd,
+				  .exit_signal = as_sibling ? 0 : SIGCHLD};
+	int r = time_offsets(c->spec, err);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < UM_NS_N; i++)
+		if (c->spec->ns[i].present && !c->spec->ns[i].path && i != UM_NS_CGROUP &&
+		    !(i == UM_NS_TIME && c->spec->has_time_offsets))
+			args.flags |= um_spec_ns_flag(i);
+	if (as_sibling)
+		args.flags |= CLONE_PARENT;
+	if (cgroup_fd >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)cgroup_fd;
+		in->in_v2 = true;
+	}
+	if (in->ns_fds[UM_NS_PID] >= 0) {
+		own_pid_ns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+		if (own_pid_ns < 0 || setns(in->ns_fds[UM_NS_PID], CLONE_NEWPID) < 0)
+			return um_error_errno(err, -errno, "linux.namespaces: join pid");
+	}
+	r = um_sys_clone3(&args);
+	if (!r)
+		um_init_main(in);
+	if (r < 0)
+		r = um_error_errno(err, -errno, "clone3");
+	if (own_pid_ns >= 0 && setns(own_pid_ns, CLONE_NEWPID) < 0 && r >= 0)
+		r = um_error_errno(err, -errno, "return to the pid namespace");
+	if (r > 0)
+		c->state.pid = r;
+	return r < 0 ? r : 0;
+}
+
+/* From the clone to READY. */
+static int bring_up(struct um_creation *c, struct um_init *in, const struct um_runtime_create *opts,
+		    struct um_error *err)
+{
+	struct um_sync_msg m;
+	int r = clone_init(c, in, opts->as_sibling, err);
+
+	in->sync_fd = um_close(in->sync_fd);
+	in->start_fd = um_close(in->start_fd);
+	if (r < 0)
+		return r;
+	UM_FAULT("runtime.create.cloned");
+	r = write_maps(c->spec, (pid_t)c->state.pid, &in->setgroups_denied, err);
+	if (r >= 0)
+		r = um_sync_send_pid(c->sync_fd, (int32_t)c->state.pid);
+	while (r >= 0) {
+		const char *json;
+
+		r = um_sync_recv(c->sync_fd, &m);
+		if (r == -EPIPE)
+			return um_error_set(err, r,
+					    "the container's init process died during set-up");
+		if (r < 0)
+			return um_error_errno(err, r, "talk to the container's init process");
+		if (m.type == UM_SYNC_ERROR)
+			return um_error_move(err, &m.error);
+		if (m.type == UM_SYNC_READY)
+			return 0;
+		r = um_state_hook_json(c->arena, c->state.id, "creating", c->state.pid, c->bundle,
+				       c->spec, &json);
+		if (r >= 0)
+			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json, err);
+		if (r >= 0)
+			r = um_hooks_run(&c->spec->hooks[UM_HOOK_CREATE_RUNTIME], "createRuntime",
+					 json, err);
+		if (r >= 0)
+			r = um_sync_send(c->sync_fd, UM_SYNC_CONTINUE, NULL);
+	}
+	return r;
+}
+
+static int write_pid_file(const struct um_runtime_create *opts, int64_t pid, struct um_error *err)
+{
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%lld", (long long)pid);
+
+	if (!opts->pid_file)
+		return 0;
+	return um_io_replace_file(AT_FDCWD, opts->pid_file, text, (size_t)n, 0644, UM_IO_NO_SYNC,
+				  err);
+}
+
+static int save_config(struct um_creation *c, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(2 * UM_SPEC_MAX_BYTES);
+	_cleanup_close_ int fd = -1;
+	int r = um_json_write(&b, c->spec->json);
+
+	if (r < 0)
+		return um_error_errno(err, r, "encode config.json");
+	fd = openat(c->dir, "config.json", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return um_error_errno(err, -errno, "create config.json");
+	r = um_io_write_all(fd, b.data, b.len);
+	return r < 0 ? um_error_errno(err, r, "write config.json") : 0;
+}
+
+static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
+{
+	const struct um_json *caps = um_json_path(s->json, "process.capabilities.bounding");
+	char text[200];
+
+	um_json_foreach (it, caps) {
+		if (!rt->warn || um_spec_cap(it->str) >= 0)
+			continue;
+		snprintf(text, sizeof(text), "capability %.60s is not known and not granted",
+			 it->str);
+		rt->warn(rt->warn_data, text);
+	}
+}
+
+static int prepare(struct um_creation *c, const struct um_runtime *rt,
+		   const struct um_runtime_create *opts, struct um_error *err)
+{
+	char created[UM_TIME_LEN];
+	int r;
+
+	c->state.id = opts->id;
+	c->state.bundle = c->bundle;
+	c->state.rootfs = c->rootfs;
+	c->state.owner = geteuid();
+	c->state.annotations = um_json_get(c->spec->json, "annotations");
+	um_time_format_nano(um_clock_wall(&um_clock_system), created);
+	c->state.created = um_arena_strdup(c->arena, created);
+	if (!rt->no_cgroups) {
+		r = um_cgroups_open(&c->cgroups, err);
+		if (r < 0)
+			return r;
+		c->state.cgroup = c->spec->cgroups_path
+					  ? c->spec->cgroups_path
+					  : um_arena_printf(c->arena, "/umiak-oci-%s", opts->id);
+	}
+	/* first, so that delete knows the cgroup whatever happens next */
+	r = um_state_save(c->dir, &c->state, err);
+	UM_FAULT("runtime.create.state");
+	if (r >= 0)
+		r = save_config(c, err);
+	if (r >= 0)
+		r = make_cgroup(c, rt, err);
+	return r;
+}
+
+static void undo(struct um_creation *c, const struct um_runtime *rt, const char *id)
+{
+	if (c->pidfd >= 0) {
+		struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+
+		um_sys_pidfd_signal(c->pidfd, SIGKILL);
+		poll(&p, 1, 5000);
+		waitpid((pid_t)c->state.pid, NULL, 0); /* fails at once for a sibling */
+	}
+	if (c->cg)
+		(void)!um_cgroup_kill(c->cg, NULL);
+	if (c->cgroups && c->state.cgroup)
+		(void)!um_cgroup_remove(c->cgroups, c->state.cgroup, NULL);
+	(void)!um_state_remove(rt, id, NULL);
+}
+
+static int create_locked(struct um_creation *c, const struct um_runtime *rt,
+			 const struct um_runtime_create *opts, bool run, int console_fd,
+			 struct um_error *err)
+{
+	struct um_init in = {.arena = c->arena,
+			     .id = opts->id,
+			     .spec = c->spec,
+			     .sync_fd = -1,
+			     .start_fd = -1,
+			     .console_fd = console_fd,
+			     .rootfs = c->rootfs,
+			     .bundle = c->bundle,
+			     .preserve_fds = opts->preserve_fds,
+			     .no_pivot = opts->no_pivot,
+			     .no_new_keyring = opts->no_new_keyring,
+			     .die_with_parent = !opts->as_sibling,
+			     .setgroups_denied = c->spec->n_gid_map && geteuid() != 0};
+	int pair[2], r;
+
+	for (int i = 0; i < UM_NS_N; i++)
+		in.ns_fds[i] = -1;
+	r = prepare(c, rt, opts, err);
+	if (r >= 0)
+		r = um_seccomp_compile(&c->spec->seccomp, &in.seccomp, err);
+	if (r >= 0)
+		r = open_namespaces(&in, err);
+	if (r >= 0 && !run)
+		r = listen_for_start(c->dir, &in.start_fd, err);
+	if (r >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		r = um_error_errno(err, -errno, "socketpair");
+	if (r >= 0) {
+		in.cg = c->cg;
+		in.sync_fd = pair[1];
+		in.creator_fd = c->sync_fd = pair[0];
+		r = bring_up(c, &in, opts, err);
+	}
+	um_seccomp_release(&in.seccomp);
+	for (int i = 0; i < UM_NS_N; i++)
+		um_close(in.ns_fds[i]);
+	um_close(in.start_fd);
+	if (r >= 0 && um_state_process((pid_t)c->state.pid, &c->state.start_time) < 0)
+		r = um_error_set(err, -ESRCH, "the container's init process died");
+	if (r >= 0)
+		r = um_state_save(c->dir, &c->state, err);
+	UM_FAULT("runtime.create.saved");
+	if (r >= 0)
+		r = write_pid_file(opts, c->state.pid, err);
+	return r;
+}
+
+int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
+		    const struct um_runtime_create *opts, bool run, int console_fd,
+		    struct um_error *err)
+{
+	int r = um_runtime_check_id(opts->id, err);
+
+	if (r < 0)
+		return r;
+	/* nothing that the caller left open reaches the container */
+	if (um_sys_close_range(3 + opts->preserve_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return um_error_errno(err, -errno, "close_range");
+	c->arena = um_arena_new(64u << 20);
+	if (!c->arena)
+		return -ENOMEM;
+	r = load(c, opts, err);
+	if (r >= 0)
+		r = check_combination(c->spec, opts, run, err);
+	if (r < 0)
+		return r;
+	warn_caps(rt, c->spec);
+	r = um_state_make(rt, opts->id, &c->dir, err);
+	if (r < 0)
+		return r;
+	r = create_locked(c, rt, opts, run, console_fd, err);
+	if (r < 0)
+		undo(c, rt, opts->id);
+	return r;
+}
+
+int um_runtime_create(const struct um_runtime *rt, const struct um_runtime_create *opts,
+		      struct um_error *err)
+{
+	_cleanup_(um_creation_release) struct um_creation c;
+	_cleanup_close_ int console = -1;
+	int r = 0;
+
+	um_creation_init(&c);
+	if (opts->console_socket)
+		r = um_console_connect(opts->console_socket, &console, err);
+	if (r >= 0)
+		r = um_creation_run(&c, rt, opts, false, console, err);
+	if (r < 0)
+		return r;
+	r = um_sync_send(c.sync_fd, UM_SYNC_CONTINUE, NULL);
+	if (r < 0) {
+		undo(&c, rt, opts->id);
+		return um_error_set(err, r, "the container's init process died");
+	}
+	return 0;
+}

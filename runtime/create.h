@@ -1,0 +1,36 @@
+/* A container being created, shared by create and run. */
+#ifndef UM_RUNTIME_CREATE_H
+#define UM_RUNTIME_CREATE_H
+
+#include "runtime/runtime.h"
+#include "runtime/spec.h"
+
+struct um_creation {
+	struct um_arena *arena;
+	struct um_spec *spec;
+	const char *bundle, *rootfs;
+	struct um_cgroups *cgroups;
+	struct um_cgroup *cg;
+	struct um_runtime_state state;
+	int dir;     /* the state folder, locked */
+	int pidfd;   /* the init */
+	int sync_fd; /* to the init, which waits for UM_SYNC_CONTINUE */
+};
+
+void um_creation_init(struct um_creation *c);
+void um_creation_release(struct um_creation *c);
+/* Up to READY; on failure everything is undone. With @run there is no start socket: the init goes
+ * on to the program when it is told to continue. @console_fd: connected socket or -1, borrowed. */
+um_must_check int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
+				  const struct um_runtime_create *opts, bool run, int console_fd,
+				  struct um_error *err);
+/* Device rules of @s with what every container may use. */
+um_must_check int um_runtime_device_rules(const struct um_cgroup *cg, const struct um_spec *s,
+					  struct um_error *err);
+
+/* The hooks of one kind, from the config.json kept in the state folder @dir. */
+um_must_check int um_runtime_run_hooks(int dir, const struct um_runtime_state *s,
+				       struct um_arena *a, enum um_hook_kind kind,
+				       const char *status, struct um_error *err);
+
+#endif

@@ -1,0 +1,441 @@
+/* exec: another process in a running container. */
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/fault.h"
+#include "base/io.h"
+#include "base/num.h"
+#include "runtime/console.h"
+#include "runtime/process.h"
+#include "runtime/rootfs.h"
+#include "runtime/seccomp.h"
+#include "runtime/state.h"
+#include "runtime/sync.h"
+#include "runtime/sys.h"
+#include "runtime/wait.h"
+
+#define USAGE_UID_MAX (UINT32_MAX - 1)
+
+struct exec {
+	struct um_arena *arena;
+	struct um_runtime_state state;
+	struct um_spec *spec;
+	struct um_spec_process process;
+	struct um_cgroups *host;
+	struct um_cgroup *cg;
+	struct um_seccomp_prog seccomp;
+	int init_pidfd, pidfd, sync_fd, child_sync_fd, console_fd;
+	unsigned preserve_fds;
+	uint64_t namespaces; /* to enter */
+	bool in_v2;
+	pid_t pid;
+};
+
+static void exec_release(struct exec *x)
+{
+	um_seccomp_release(&x->seccomp);
+	if (x->cg)
+		um_cgroup_free(x->cg);
+	if (x->host)
+		um_cgroups_free(x->host);
+	um_close(x->init_pidfd);
+	um_close(x->pidfd);
+	um_close(x->sync_fd);
+	um_close(x->child_sync_fd);
+	um_close(x->console_fd);
+	if (x->arena)
+		um_arena_free(x->arena);
+}
+
+/* ---- which process ---- */
+
+static int parse_user(const char *text, struct um_spec_process *p, struct um_error *err)
+{
+	const char *colon = strchr(text, ':');
+	size_t len = colon ? (size_t)(colon - text) : strlen(text);
+	uint64_t uid, gid = p->gid;
+
+	if (um_num_u64n(text, len, USAGE_UID_MAX, &uid) < 0 ||
+	    (colon && um_num_u64(colon + 1, USAGE_UID_MAX, &gid) < 0))
+		return um_error_set(err, -EINVAL, "--user: \"%.60s\" is not uid[:gid] in numbers",
+				    text);
+	p->uid = (uint32_t)uid;
+	p->gid = (uint32_t)gid;
+	return 0;
+}
+
+/* Appends to an arena vector of strings. */
+static int append(struct um_arena *a, struct um_strv *v, char *const *more, size_t n)
+{
+	char **out = um_arena_zalloc(a, (v->n + n + 1) * sizeof(*out));
+
+	if (!out)
+		return -ENOMEM;
+	if (v->n)
+		memcpy(out, v->v, v->n * sizeof(*out));
+	if (n)
+		memcpy(out + v->n, more, n * sizeof(*out));
+	v->v = out;
+	v->n += n;
+	return 0;
+}
+
+/* Later values of a variable replace earlier ones. */
+static void drop_shadowed(struct um_strv *env)
+{
+	size_t out = 0;
+
+	for (size_t i = 0; i < env->n; i++) {
+		size_t len = strcspn(env->v[i], "=");
+		bool again = false;
+
+		for (size_t k = i + 1; k < env->n && !again; k++)
+			again = !strncmp(env->v[i], env->v[k], len + 1);
+		if (!again)
+			env->v[out++] = env->v[i];
+	}
+	env->n = out;
+	if (env->v)
+		env->v[out] = NULL;
+}
+
+static int from_options(struct exec *x, const struct um_runtime_exec *o, struct um_error *err)
+{
+	struct um_spec_process *p = &x->process;
+	size_t n = 0;
+	int r;
+
+	*p = x->spec->process;
+	p->terminal = o->tty;
+	p->console_height = p->console_width = 0;
+	while (o->args && o->args[n])
+		n++;
+	if (!n)
+		return um_error_set(err, -EINVAL, "exec: a command or --process is required");
+	p->args = (struct um_strv){NULL, 0};
+	r = append(x->arena, &p->args, o->args, n);
+	for (size_t i = 0; r >= 0 && i < o->n_env; i++)
+		if (!strchr(o->env[i], '=') || o->env[i][0] == '=')
+			return um_error_set(err, -EINVAL, "--env: \"%.60s\" is not NAME=value",
+					    o->env[i]);
+	if (r >= 0)
+		r = append(x->arena, &p->env, o->env, o->n_env);
+	if (r < 0)
+		return r;
+	drop_shadowed(&p->env);
+	if (o->cwd)
+		p->cwd = o->cwd;
+	if (p->cwd[0] != '/')
+		return um_error_set(err, -EINVAL, "--cwd: must be absolute");
+	if (o->user && (r = parse_user(o->user, p, err)) < 0)
+		return r;
+	if (o->n_gids) {
+		p->additional_gids = um_arena_zalloc(x->arena, o->n_gids * sizeof(uint32_t));
+		if (!p->additional_gids)
+			return -ENOMEM;
+		memcpy(p->additional_gids, o->gids, o->n_gids * sizeof(uint32_t));
+		p->n_additional_gids = o->n_gids;
+	}
+	p->no_new_privileges = p->no_new_privileges || o->no_new_privs;
+	for (size_t i = 0; i < o->n_caps; i++) {
+		int cap = um_spec_cap(o->caps[i]);
+
+		if (cap < 0)
+			return um_error_set(err, -EINVAL, "--cap: \"%.60s\" is not known",
+					    o->caps[i]);
+		/* never inheritable: that outlives a change of user (CVE-2022-29162) */
+		p->caps[UM_CAP_BOUNDING] |= UINT64_C(1) << cap;
+		p->caps[UM_CAP_EFFECTIVE] |= UINT64_C(1) << cap;
+		p->caps[UM_CAP_PERMITTED] |= UINT64_C(1) << cap;
+	}
+	return 0;
+}
+
+static int from_file(struct exec *x, const char *file, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(UM_SPEC_MAX_BYTES);
+	struct um_json *json;
+	int r = um_io_read_file(AT_FDCWD, file, &b, err);
+
+	if (r >= 0)
+		r = um_json_parse(x->arena, um_buf_str(&b), b.len, NULL, &json, err);
+	if (r < 0)
+		return um_error_wrap(err, r, "%s", file);
+	r = um_spec_decode_process(x->arena, json, &x->process, err);
+	if (r >= 0 && !x->process.has_caps) {
+		x->process.has_caps = x->spec->process.has_caps;
+		memcpy(x->process.caps, x->spec->process.caps, sizeof(x->process.caps));
+	}
+	return r;
+}
+
+static int load(struct exec *x, const struct um_runtime *rt, const struct um_runtime_exec *o,
+		struct um_error *err)
+{
+	_cleanup_close_ int dir = -1;
+	int r = um_state_open(rt, o->id, &dir, err);
+
+	if (r >= 0)
+		r = um_state_load(dir, o->id, x->arena, &x->state, err);
+	if (r < 0)
+		return r;
+	if (x->state.status != UM_RUNTIME_RUNNING && x->state.status != UM_RUNTIME_CREATED)
+		return um_error_set(err, -ESRCH,
+				    x->state.status == UM_RUNTIME_PAUSED
+					    ? "cannot exec in a paused container"
+					    : "cannot exec in a stopped container: container not "
+					      "running");
+	x->init_pidfd = um_state_pidfd(&x->state);
+	if (x->init_pidfd < 0)
+		return um_error_set(err, -ESRCH, "container not running");
+	r = um_spec_load(x->arena, dir, "config.json", &x->spec, err);
+	if (r < 0)
+		return r;
+	r = o->process_file ? from_file(x, o->process_file, err) : from_options(x, o, err);
+	if (r < 0)
+		return r;
+	if (x->process.terminal && !o->console_socket && o->detach)
+		return um_error_set(err, -EINVAL, "a detached terminal needs --console-socket");
+	if (x->state.cgroup) {
+		r = um_cgroups_open(&x->host, err);
+		if (r >= 0)
+			r = um_cgroup_open(x->host, x->state.cgroup, &x->cg, err);
+		if (r >= 0)
+			r = um_cgroup_prepare_join(x->cg, err);
+	}
+	return r < 0 ? r : um_seccomp_compile(&x->spec->seccomp, &x->seccomp, err);
+}
+
+/* The namespaces in which the init differs from us. */
+static int find_namespaces(struct exec *x, struct um_error *err)
+{
+	for (int i = 0; i < UM_NS_N; i++) {
+		char theirs[64], ours[64];
+		struct stat a, b;
+
+		snprintf(theirs, sizeof(theirs), "/proc/%lld/ns/%s", (long long)x->state.pid,
+			 um_spec_ns_proc(i));
+		snprintf(ours, sizeof(ours), "/proc/self/ns/%s", um_spec_ns_proc(i));
+		if (stat(theirs, &a) < 0 || stat(ours, &b) < 0)
+			return um_error_set(err, -ESRCH, "container not running");
+		if (a.st_ino != b.st_ino || a.st_dev != b.st_dev)
+			x->namespaces |= um_spec_ns_flag(i);
+	}
+	return 0;
+}
+
+/* ---- in the child ---- */
+
+static int oom_score(struct exec *x, struct um_error *err)
+{
+	char text[16];
+	int r;
+
+	if (x->process.oom_score_adj == UM_CG_UNSET)
+		return 0;
+	snprintf(text, sizeof(text), "%d", (int)x->process.oom_score_adj);
+	r = um_io_write_value(AT_FDCWD, "/proc/self/oom_score_adj", text); /* the host's /proc */
+	return r < 0 ? um_error_errno(err, r, "process.oomScoreAdj") : 0;
+}
+
+static int enter(struct exec *x, struct um_error *err)
+{
+	uint64_t flags = x->namespaces & ~(uint64_t)CLONE_NEWPID;
+	int r = x->cg ? um_cgroup_join_self(x->cg, x->in_v2) : 0;
+
+	if (r < 0)
+		return um_error_errno(err, r, "join cgroup %s", x->cg->path);
+	r = oom_score(x, err);
+	if (r < 0)
+		return r;
+	if (flags && setns(x->init_pidfd, (int)flags) < 0)
+		return um_error_errno(err, -errno, "enter the container's namespaces");
+	if (x->namespaces & CLONE_NEWUSER && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
+		return um_error_errno(err, -errno, "become root of the user namespace");
+	return 0;
+}
+
+static int terminal(struct exec *x, struct um_error *err)
+{
+	_cleanup_close_ int pts = -1, slave = -1;
+	int r;
+
+	if (!x->process.terminal)
+		return 0;
+	pts = open("/dev/pts", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (pts < 0)
+		return um_error_errno(err, -errno, "process.terminal: /dev/pts");
+	r = um_console_setup(pts, &x->process, x->console_fd, &slave, err);
+	return r < 0 ? r : um_console_become(slave, err);
+}
+
+static void child(struct exec *x) __attribute__((noreturn));
+static void child(struct exec *x)
+{
+	struct um_error err = UM_ERROR_INIT;
+	struct um_sync_msg first;
+	char path[PATH_MAX];
+	int r, report = x->child_sync_fd;
+
+	um_close(x->sync_fd);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	um_process_reset_signals();
+	if (um_sync_recv(report, &first) < 0)
+		_exit(255);
+	setsid();
+	r = enter(x, &err);
+	if (r >= 0)
+		r = terminal(x, &err);
+	if (r >= 0)
+		r = um_process_limits(&x->process, &err);
+	if (r >= 0)
+		r = um_process_home(x->arena, &x->process);
+	prctl(PR_SET_PDEATHSIG, 0);
+	if (r >= 0)
+		r = um_process_confine(&x->process,
+				       !(x->namespaces & CLONE_NEWUSER) || geteuid() == 0,
+				       &x->seccomp, &err);
+	if (r >= 0)
+		r = um_process_find(&x->process, path, sizeof(path), &err);
+	if (r >= 0)
+		r = um_process_exec(&x->process, path, x->preserve_fds, &err);
+	if (!err.code)
+		um_error_set(&err, r, "exec: %s", strerror(-r));
+	(void)!um_sync_send(report, UM_SYNC_ERROR, &err);
+	_exit(255);
+}
+
+/* ---- in the parent ---- */
+
+static int clone_child(struct exec *x, struct um_error *err)
+{
+	_cleanup_close_ int own = -1;
+	int cgroup_fd = x->cg ? um_cgroup_clone_fd(x->cg) : -1;
+	struct clone_args args = {.flags = CLONE_PIDFD,
+				  .pidfd = (uint64_t)(uintptr_t)&x->pidfd,
+				  .exit_signal = SIGCHLD};
+	int pid, saved;
+
+	if (cgroup_fd >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)cgroup_fd;
+		x->in_v2 = true;
+	}
+	if (x->namespaces & CLONE_NEWPID) {
+		own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+		if (own < 0 || setns(x->init_pidfd, CLONE_NEWPID) < 0)
+			return um_error_errno(err, -errno, "enter the container's pid namespace");
+	}
+	pid = um_sys_clone3(&args);
+	if (!pid)
+		child(x);
+	saved = errno;
+	if (own >= 0)
+		(void)!setns(own, CLONE_NEWPID);
+	if (pid < 0)
+		return um_error_errno(err, -saved, "clone3");
+	x->pid = pid;
+	return 0;
+}
+
+static int go(struct exec *x, struct um_error *err)
+{
+	struct um_sync_msg m;
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return um_error_errno(err, -errno, "socketpair");
+	x->sync_fd = pair[0];
+	x->child_sync_fd = pair[1];
+	r = clone_child(x, err);
+	x->child_sync_fd = um_close(x->child_sync_fd);
+	if (r < 0)
+		return r;
+	UM_FAULT("runtime.exec.cloned");
+	r = um_sync_send_pid(x->sync_fd, x->pid);
+	if (r >= 0)
+		r = um_sync_recv(x->sync_fd, &m);
+	if (r == -EPIPE)
+		return 0; /* closed by execve */
+	if (r < 0)
+		return um_error_errno(err, r, "talk to the new process");
+	waitpid(x->pid, NULL, 0);
+	return um_error_move(err, &m.error);
+}
+
+static int pid_file(const char *path, pid_t pid, struct um_error *err)
+{
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%d", pid);
+
+	return path ? um_io_replace_file(AT_FDCWD, path, text, (size_t)n, 0644, UM_IO_NO_SYNC, err)
+		    : 0;
+}
+
+static int run(struct exec *x, const struct um_runtime_exec *o, struct um_error *err)
+{
+	_cleanup_close_ int master = -1, local = -1;
+	int pair[2], status, r = 0;
+	sigset_t signals;
+
+	if (x->process.terminal) {
+		if (o->console_socket) {
+			r = um_console_connect(o->console_socket, &x->console_fd, err);
+		} else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+			r = um_error_errno(err, -errno, "socketpair");
+		} else {
+			local = pair[0];
+			x->console_fd = pair[1];
+		}
+	}
+	if (r >= 0)
+		r = find_namespaces(x, err);
+	if (r < 0)
+		return r;
+	um_wait_block_signals(&signals);
+	r = go(x, err);
+	if (r >= 0)
+		r = pid_file(o->pid_file, x->pid, err);
+	if (r < 0 || o->detach)
+		return r;
+	if (local < 0)
+		return um_wait_forwarding(x->pid, x->pidfd, &signals, err);
+	x->console_fd = um_close(x->console_fd);
+	r = um_console_receive(local, &master, err);
+	sigprocmask(SIG_UNBLOCK, &signals, NULL);
+	if (r >= 0)
+		r = um_console_relay(master, x->pidfd, err);
+	while (waitpid(x->pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return um_error_errno(err, -errno, "wait");
+	return r < 0 ? r : um_wait_status(status);
+}
+
+int um_runtime_exec(const struct um_runtime *rt, const struct um_runtime_exec *o,
+		    struct um_error *err)
+{
+	_cleanup_(exec_release) struct exec x = {.init_pidfd = -1,
+						 .pidfd = -1,
+						 .sync_fd = -1,
+						 .child_sync_fd = -1,
+						 .console_fd = -1,
+						 .preserve_fds = o->preserve_fds};
+	int r;
+
+	if (um_sys_close_range(3 + o->preserve_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return um_error_errno(err, -errno, "close_range");
+	x.arena = um_arena_new(64u << 20);
+	if (!x.arena)
+		return -ENOMEM;
+	r = load(&x, rt, o, err);
+	return r < 0 ? r : run(&x, o, err);
+}

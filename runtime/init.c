@@ -1,0 +1,254 @@
+#include "runtime/init.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/keyctl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/fault.h"
+#include "base/io.h"
+#include "runtime/console.h"
+#include "runtime/hooks.h"
+#include "runtime/process.h"
+#include "runtime/state.h"
+#include "runtime/sync.h"
+#include "runtime/sys.h"
+
+static int enter_namespaces(struct um_init *in, struct um_error *err)
+{
+	const struct um_spec *s = in->spec;
+
+	for (int i = 0; i < UM_NS_N; i++) {
+		if (in->ns_fds[i] < 0 || i == UM_NS_PID)
+			continue;
+		if (setns(in->ns_fds[i], (int)um_spec_ns_flag(i)) < 0)
+			return um_error_errno(err, -errno, "linux.namespaces: join %s (%s)",
+					      um_spec_ns_name(i), s->ns[i].path);
+		in->ns_fds[i] = um_close(in->ns_fds[i]);
+	}
+	if (s->ns[UM_NS_USER].present) {
+		if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+			return um_error_errno(err, -errno, "become root of the user namespace");
+	}
+	/* after joining the cgroup: its namespace's root is where the process is now */
+	if (s->ns[UM_NS_CGROUP].present && !s->ns[UM_NS_CGROUP].path &&
+	    unshare(CLONE_NEWCGROUP) < 0)
+		return um_error_errno(err, -errno, "linux.namespaces: new cgroup");
+	return 0;
+}
+
+static int loopback_up(struct um_error *err)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = {0};
+
+	if (fd < 0)
+		return um_error_errno(err, -errno, "socket");
+	strcpy(ifr.ifr_name, "lo");
+	ifr.ifr_flags = IFF_UP | IFF_RUNNING;
+	if (ioctl(fd, SIOCSIFFLAGS, &ifr) < 0)
+		return um_error_errno(err, -errno, "set lo up");
+	return 0;
+}
+
+static int identity(struct um_init *in, struct um_error *err)
+{
+	const struct um_spec *s = in->spec;
+
+	if (s->hostname && sethostname(s->hostname, strlen(s->hostname)) < 0)
+		return um_error_errno(err, -errno, "hostname");
+	if (s->domainname && setdomainname(s->domainname, strlen(s->domainname)) < 0)
+		return um_error_errno(err, -errno, "domainname");
+	if (s->ns[UM_NS_NETWORK].present && !s->ns[UM_NS_NETWORK].path) {
+		int r = loopback_up(err);
+
+		if (r < 0)
+			return r;
+	}
+	if (s->personality >= 0 && personality((unsigned long)s->personality) < 0)
+		return um_error_errno(err, -errno, "linux.personality");
+	if (!in->no_new_keyring) {
+		/* a kernel without keyrings has nothing to share either */
+		if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, in->id) < 0 && errno != ENOSYS)
+			return um_error_errno(err, -errno, "new session keyring");
+	}
+	return 0;
+}
+
+static int oom_score(struct um_init *in, struct um_rootfs *root, struct um_error *err)
+{
+	const struct um_spec_process *p = &in->spec->process;
+	char text[16];
+	int r;
+
+	if (p->oom_score_adj == UM_CG_UNSET)
+		return 0;
+	r = um_rootfs_open_proc(root, err);
+	if (r < 0)
+		return r;
+	snprintf(text, sizeof(text), "%d", (int)p->oom_score_adj);
+	r = um_rootfs_write_proc(root, "self/oom_score_adj", text);
+	return r < 0 ? um_error_errno(err, r, "process.oomScoreAdj %s", text) : 0;
+}
+
+static int runtime_hooks(struct um_init *in, struct um_error *err)
+{
+	const struct um_spec *s = in->spec;
+	int r;
+
+	if (!s->hooks[UM_HOOK_PRESTART].n && !s->hooks[UM_HOOK_CREATE_RUNTIME].n)
+		return 0;
+	r = um_sync_send(in->sync_fd, UM_SYNC_HOOKS, NULL);
+	if (r >= 0)
+		r = um_sync_expect(in->sync_fd, UM_SYNC_CONTINUE, err);
+	return r;
+}
+
+static int set_up(struct um_init *in, struct um_error *err)
+{
+	struct um_rootfs root = {.spec = in->spec,
+				 .path = in->rootfs,
+				 .bundle = in->bundle,
+				 .cg = in->cg,
+				 .cgroup_ns = in->spec->ns[UM_NS_CGROUP].present,
+				 .user_ns = in->spec->ns[UM_NS_USER].present,
+				 .no_pivot = in->no_pivot,
+				 .fd = -1,
+				 .proc_fd = -1};
+	int r = 0;
+
+	if (in->cg && (r = um_cgroup_join_self(in->cg, in->in_v2)) < 0)
+		return um_error_errno(err, r, "join cgroup %s", in->cg->path);
+	r = enter_namespaces(in, err);
+	if (r >= 0)
+		r = identity(in, err);
+	UM_FAULT("runtime.init.namespaces");
+	if (r >= 0)
+		r = um_rootfs_open(&root, err);
+	if (r >= 0)
+		r = um_rootfs_mounts(&root, err);
+	if (r >= 0)
+		r = um_rootfs_devices(&root, err);
+	if (r >= 0)
+		r = oom_score(in, &root, err);
+	if (r >= 0)
+		r = runtime_hooks(in, err);
+	if (r >= 0)
+		r = um_hooks_run(&in->spec->hooks[UM_HOOK_CREATE_CONTAINER], "createContainer",
+				 in->state_json, err);
+	if (r >= 0 && in->spec->process.terminal && in->spec->has_process)
+		r = um_console_init(&root, &in->spec->process, in->console_fd, true, err);
+	if (r >= 0)
+		r = um_rootfs_sysctl(&root, err);
+	if (r >= 0)
+		r = um_rootfs_mask(&root, err);
+	root.proc_fd = um_close(root.proc_fd);
+	if (r >= 0)
+		r = um_rootfs_enter(&root, err);
+	UM_FAULT("runtime.init.pivoted");
+	return r;
+}
+
+/* Waits for `start`. Returns the connection, over which a failure is reported; its end by execve
+ * says that the program runs. A connection that closes without a byte is no start. */
+static int wait_for_start(int listen_fd, int *ret)
+{
+	for (;;) {
+		int c = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		char byte;
+		ssize_t n;
+
+		if (c < 0 && (errno == EINTR || errno == ECONNABORTED))
+			continue;
+		if (c < 0)
+			return -errno;
+		do
+			n = recv(c, &byte, 1, 0);
+		while (n < 0 && errno == EINTR);
+		if (n == 1) {
+			*ret = c;
+			return 0;
+		}
+		um_close(c);
+	}
+}
+
+static int run_program(struct um_init *in, struct um_error *err)
+{
+	struct um_spec_process *p = &in->spec->process;
+	char path[PATH_MAX];
+	int r = um_hooks_run(&in->spec->hooks[UM_HOOK_START_CONTAINER], "startContainer",
+			     in->state_json, err);
+
+	if (r >= 0)
+		r = um_process_confine(p, !in->setgroups_denied, &in->seccomp, err);
+	if (r >= 0)
+		r = um_process_find(p, path, sizeof(path), err);
+	if (r >= 0)
+		r = um_process_exec(p, path, in->preserve_fds, err);
+	return r;
+}
+
+static void fail(int fd, const struct um_error *err)
+{
+	struct um_error e = *err;
+
+	if (!e.code)
+		um_error_set(&e, -ENOMEM, "out of memory in the container's init process");
+	(void)!um_sync_send(fd, UM_SYNC_ERROR, &e);
+	_exit(1);
+}
+
+void um_init_main(struct um_init *in)
+{
+	struct um_error err = UM_ERROR_INIT;
+	char path[PATH_MAX];
+	struct um_sync_msg first;
+	int r, report = in->sync_fd;
+
+	um_close(in->creator_fd);
+	if (in->die_with_parent)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	um_process_reset_signals();
+	/* the creator has written the id maps, and lives */
+	if (um_sync_recv(in->sync_fd, &first) < 0 || first.type != UM_SYNC_CONTINUE)
+		_exit(1);
+	setsid();
+	r = um_state_hook_json(in->arena, in->id, "creating", first.pid, in->bundle, in->spec,
+			       &in->state_json);
+	if (r >= 0)
+		r = set_up(in, &err);
+	if (r >= 0)
+		r = um_process_limits(&in->spec->process, &err);
+	if (r >= 0)
+		r = um_process_home(in->arena, &in->spec->process);
+	if (r >= 0 && in->spec->has_process)
+		r = um_process_find(&in->spec->process, path, sizeof(path), &err);
+	if (r >= 0)
+		r = um_sync_send(in->sync_fd, UM_SYNC_READY, NULL);
+	if (r >= 0)
+		r = um_sync_expect(in->sync_fd, UM_SYNC_CONTINUE, &err);
+	if (r < 0)
+		fail(report, &err);
+	if (in->die_with_parent)
+		prctl(PR_SET_PDEATHSIG, 0);
+	if (in->start_fd >= 0) {
+		um_close(in->sync_fd);
+		if (wait_for_start(in->start_fd, &report) < 0)
+			_exit(1);
+		in->start_fd = um_close(in->start_fd);
+	}
+	UM_FAULT("runtime.init.starting");
+	r = run_program(in, &err);
+	fail(report, &err);
+	_exit(1);
+}

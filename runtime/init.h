@@ -1,0 +1,32 @@
+/* The container's first process, from clone3 to execve. */
+#ifndef UM_RUNTIME_INIT_H
+#define UM_RUNTIME_INIT_H
+
+#include "runtime/rootfs.h"
+#include "runtime/seccomp.h"
+#include "runtime/spec.h"
+
+struct um_init {
+	struct um_arena *arena;
+	const char *id;
+	struct um_spec *spec;
+	struct um_cgroup *cg; /* NULL: none */
+	bool in_v2;	      /* cloned into the v2 group */
+	struct um_seccomp_prog seccomp;
+	int sync_fd;	     /* to the creator */
+	int creator_fd;	     /* the creator's end, closed first */
+	int start_fd;	     /* listening socket that `start` connects to; -1: go on at once */
+	int console_fd;	     /* connected console socket, -1: none */
+	int ns_fds[UM_NS_N]; /* namespaces to join, -1 */
+	const char *rootfs, *bundle;
+	const char *state_json; /* for the hooks that the init runs */
+	unsigned preserve_fds;
+	bool no_pivot, no_new_keyring;
+	bool die_with_parent; /* until it is ready */
+	bool setgroups_denied;
+};
+
+/* Never returns. */
+void um_init_main(struct um_init *in) __attribute__((noreturn));
+
+#endif

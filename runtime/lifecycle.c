@@ -1,0 +1,319 @@
+/* start, kill, delete, state, list, pause, resume, ps, update. */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/fault.h"
+#include "base/io.h"
+#include "base/vec.h"
+#include "runtime/create.h"
+#include "runtime/hooks.h"
+#include "runtime/state.h"
+#include "runtime/sync.h"
+#include "runtime/sys.h"
+
+#define DEATH_WAIT_MS 10000
+
+int um_runtime_run_hooks(int dir, const struct um_runtime_state *s, struct um_arena *a,
+			 enum um_hook_kind kind, const char *status, struct um_error *err)
+{
+	struct um_spec *spec;
+	const char *json;
+	int r = um_spec_load(a, dir, "config.json", &spec, err);
+
+	if (r < 0 || !spec->hooks[kind].n)
+		return r;
+	r = um_state_hook_json(a, s->id, status, s->pid, s->bundle, spec, &json);
+	return r < 0 ? r : um_hooks_run(&spec->hooks[kind], um_spec_hook_name(kind), json, err);
+}
+
+static int connect_start(int dir, int *ret, struct um_error *err)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" UM_STATE_SOCKET, dir);
+	if (fd < 0)
+		return um_error_errno(err, -errno, "socket");
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		return -errno;
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+int um_runtime_start(const struct um_runtime *rt, const char *id, struct um_error *err)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(64u << 20);
+	_cleanup_close_ int dir = -1, fd = -1;
+	struct um_runtime_state s;
+	struct um_sync_msg m;
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	r = um_state_lock(rt, id, &dir, err);
+	if (r >= 0)
+		r = um_state_load(dir, id, a, &s, err);
+	if (r < 0)
+		return r;
+	if (s.status != UM_RUNTIME_CREATED)
+		return um_error_set(err, -EINVAL, "cannot start a container in the %s state",
+				    um_runtime_status_name(s.status));
+	r = connect_start(dir, &fd, err);
+	if (r == -ECONNREFUSED) { /* an earlier start was killed before it could tidy up */
+		unlinkat(dir, UM_STATE_SOCKET, 0);
+		return um_error_set(err, -EINVAL, "cannot start a container in the running state");
+	}
+	if (r < 0)
+		return um_error_errno(err, r, "start container %s", id);
+	if (send(fd, "", 1, MSG_NOSIGNAL) != 1)
+		return um_error_errno(err, -errno, "start container %s", id);
+	UM_FAULT("runtime.start.sent");
+	r = um_sync_recv(fd, &m);
+	unlinkat(dir, UM_STATE_SOCKET, 0);
+	if (r == 0 && m.type == UM_SYNC_ERROR)
+		return um_error_move(err, &m.error);
+	return um_runtime_run_hooks(dir, &s, a, UM_HOOK_POSTSTART, "running", err);
+}
+
+int um_runtime_state(const struct um_runtime *rt, struct um_arena *a, const char *id,
+		     struct um_runtime_state *ret, struct um_error *err)
+{
+	_cleanup_close_ int dir = -1;
+	int r = um_state_open(rt, id, &dir, err);
+
+	return r < 0 ? r : um_state_load(dir, id, a, ret, err);
+}
+
+static int open_cgroup(const struct um_runtime_state *s, struct um_cgroups **host,
+		       struct um_cgroup **cg, struct um_error *err)
+{
+	int r;
+
+	if (!s->cgroup)
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "container %s has no cgroup", s->id);
+	r = um_cgroups_open(host, err);
+	return r < 0 ? r : um_cgroup_open(*host, s->cgroup, cg, err);
+}
+
+int um_runtime_kill(const struct um_runtime *rt, const char *id, int sig, bool all,
+		    struct um_error *err)
+{
+	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
+	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	_cleanup_close_ int pidfd = -1;
+	struct um_runtime_state s;
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	r = um_runtime_state(rt, a, id, &s, err);
+	if (r < 0)
+		return r;
+	if (all) {
+		r = open_cgroup(&s, &host, &cg, err);
+		if (r == -ENOENT)
+			return um_error_set(err, -ESRCH, "container not running");
+		if (r < 0)
+			return r;
+		return sig == SIGKILL ? um_cgroup_kill(cg, err) : um_cgroup_signal(cg, sig, err);
+	}
+	pidfd = um_state_pidfd(&s);
+	if (pidfd < 0)
+		return um_error_set(err, -ESRCH, "container not running");
+	if (um_sys_pidfd_signal(pidfd, sig) < 0) {
+		if (errno == ESRCH)
+			return um_error_set(err, -ESRCH, "container not running");
+		return um_error_errno(err, -errno, "signal %d to container %s", sig, id);
+	}
+	return 0;
+}
+
+static int kill_everything(const struct um_runtime_state *s, struct um_error *err)
+{
+	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
+	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
+	_cleanup_close_ int pidfd = um_state_pidfd(s);
+	int r;
+
+	if (pidfd >= 0)
+		um_sys_pidfd_signal(pidfd, SIGKILL);
+	if (s->cgroup) {
+		r = open_cgroup(s, &host, &cg, err);
+		if (r >= 0)
+			r = um_cgroup_kill(cg, err);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		if (cg)
+			(void)!um_cgroup_freeze(cg, false, NULL); /* v1 delivers when thawed */
+	}
+	if (pidfd >= 0) {
+		struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+		if (poll(&p, 1, DEATH_WAIT_MS) == 0)
+			return um_error_set(err, -EBUSY, "container %s does not die", s->id);
+	}
+	return 0;
+}
+
+int um_runtime_delete(const struct um_runtime *rt, const char *id, bool force, struct um_error *err)
+{
+	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
+	_cleanup_arena_ struct um_arena *a = um_arena_new(64u << 20);
+	struct um_error hook_err = UM_ERROR_INIT, own = UM_ERROR_INIT;
+	_cleanup_close_ int dir = -1;
+	struct um_runtime_state s;
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	r = um_state_lock(rt, id, &dir, &own);
+	if (r == -ENOENT && force && !um_runtime_check_id(id, NULL))
+		return 0; /* gone already: what was asked for */
+	if (r < 0)
+		return um_error_move(err, &own);
+	r = um_state_load(dir, id, a, &s, err);
+	if (r < 0)
+		return r;
+	if (s.status == UM_RUNTIME_CREATING)
+		s.status = UM_RUNTIME_STOPPED; /* we hold the lock: the creator is dead */
+	if (s.status != UM_RUNTIME_STOPPED) {
+		if (!force)
+			return um_error_set(err, -EBUSY,
+					    "cannot delete container %s that is not stopped: %s",
+					    id, um_runtime_status_name(s.status));
+	}
+	/* also where the init is dead: others of its cgroup may live */
+	r = kill_everything(&s, err);
+	UM_FAULT("runtime.delete.killed");
+	if (r >= 0 && s.cgroup) {
+		r = um_cgroups_open(&host, err);
+		if (r >= 0)
+			r = um_cgroup_remove(host, s.cgroup, err);
+	}
+	if (r < 0)
+		return r;
+	UM_FAULT("runtime.delete.cgroup");
+	r = um_runtime_run_hooks(dir, &s, a, UM_HOOK_POSTSTOP, "stopped", &hook_err);
+	if (r < 0 && r != -ENOENT && rt->warn)
+		rt->warn(rt->warn_data, hook_err.msg); /* the specification: log and go on */
+	return um_state_remove(rt, id, err);
+}
+
+int um_runtime_pause(const struct um_runtime *rt, const char *id, bool freeze, struct um_error *err)
+{
+	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
+	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	_cleanup_close_ int dir = -1;
+	struct um_runtime_state s;
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	r = um_state_lock(rt, id, &dir, err);
+	if (r >= 0)
+		r = um_state_load(dir, id, a, &s, err);
+	if (r < 0)
+		return r;
+	if (freeze ? s.status != UM_RUNTIME_RUNNING && s.status != UM_RUNTIME_CREATED
+		   : s.status != UM_RUNTIME_PAUSED)
+		return um_error_set(err, -EINVAL, "cannot %s a container in the %s state",
+				    freeze ? "pause" : "resume", um_runtime_status_name(s.status));
+	r = open_cgroup(&s, &host, &cg, err);
+	return r < 0 ? r : um_cgroup_freeze(cg, freeze, err);
+}
+
+int um_runtime_ps(const struct um_runtime *rt, const char *id, pid_t **ret, size_t *ret_n,
+		  struct um_error *err)
+{
+	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
+	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	struct um_runtime_state s;
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	r = um_runtime_state(rt, a, id, &s, err);
+	if (r < 0)
+		return r;
+	r = open_cgroup(&s, &host, &cg, err);
+	return r < 0 ? r : um_cgroup_pids(cg, ret, ret_n, err);
+}
+
+int um_runtime_update(const struct um_runtime *rt, const char *id, const char *json, size_t len,
+		      struct um_error *err)
+{
+	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
+	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
+	_cleanup_arena_ struct um_arena *a = um_arena_new(16u << 20);
+	_cleanup_close_ int dir = -1;
+	struct um_runtime_state s;
+	struct um_spec *spec;
+	struct um_json *node;
+	int r;
+
+	spec = a ? um_arena_new_of(a, struct um_spec) : NULL;
+	if (!spec)
+		return -ENOMEM;
+	um_cgroup_limits_init(&spec->limits);
+	r = um_json_parse(a, json, len, NULL, &node, err);
+	if (r >= 0)
+		r = um_spec_decode_resources(a, node, spec, err);
+	if (r >= 0)
+		r = um_state_lock(rt, id, &dir, err);
+	if (r >= 0)
+		r = um_state_load(dir, id, a, &s, err);
+	if (r < 0)
+		return r;
+	if (s.status == UM_RUNTIME_STOPPED)
+		return um_error_set(err, -ESRCH, "container not running");
+	r = open_cgroup(&s, &host, &cg, err);
+	if (r >= 0)
+		r = um_cgroup_apply(cg, &spec->limits, err);
+	if (r >= 0 && spec->n_device_rules)
+		r = um_runtime_device_rules(cg, spec, err);
+	return r;
+}
+
+int um_runtime_list(const struct um_runtime *rt, struct um_arena *a, struct um_runtime_state **ret,
+		    size_t *ret_n, struct um_error *err)
+{
+	_cleanup_closedir_ DIR *d = opendir(rt->root);
+	UM_VEC(struct um_runtime_state) v = UM_VEC_INIT;
+	struct um_runtime_state *out;
+	struct dirent *e;
+	int r = 0;
+
+	if (!d && errno != ENOENT)
+		return um_error_errno(err, -errno, "open %s", rt->root);
+	while (d && r >= 0 && (e = readdir(d))) {
+		struct um_runtime_state s;
+
+		if (e->d_name[0] == '.' || um_runtime_check_id(e->d_name, NULL) < 0)
+			continue;
+		r = um_runtime_state(rt, a, um_arena_strdup(a, e->d_name), &s, err);
+		if (r == -ENOENT) {
+			r = 0; /* deleted meanwhile */
+			continue;
+		}
+		if (r >= 0)
+			r = um_vec_push(&v, s);
+	}
+	out = um_arena_zalloc(a, (v.len + 1) * sizeof(*out));
+	if (out && v.len)
+		memcpy(out, v.items, v.len * sizeof(*out));
+	*ret_n = v.len;
+	um_vec_release(&v);
+	if (r < 0)
+		return r;
+	*ret = out;
+	return out ? 0 : -ENOMEM;
+}

@@ -1,0 +1,302 @@
+#include "runtime/process.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "base/num.h"
+#include "runtime/sys.h"
+
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+void um_process_reset_signals(void)
+{
+	sigset_t none;
+
+	for (int s = 1; s < NSIG; s++)
+		if (s != SIGKILL && s != SIGSTOP)
+			signal(s, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+struct sched_attr_v0 {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+int um_process_limits(const struct um_spec_process *p, struct um_error *err)
+{
+	for (size_t i = 0; i < p->n_rlimits; i++) {
+		const struct um_spec_rlimit *l = &p->rlimits[i];
+		struct rlimit v = {.rlim_cur = l->soft, .rlim_max = l->hard};
+
+		if (setrlimit((unsigned)l->resource, &v) < 0)
+			return um_error_errno(err, -errno, "process.rlimits[%zu]", i);
+	}
+	if (p->has_scheduler) {
+		struct sched_attr_v0 a = {.size = sizeof(a),
+					  .policy = p->sched_policy,
+					  .flags = p->sched_flags,
+					  .nice = (int32_t)p->sched_nice,
+					  .priority = (uint32_t)p->sched_priority,
+					  .runtime = p->sched_runtime,
+					  .deadline = p->sched_deadline,
+					  .period = p->sched_period};
+
+		if (syscall(SYS_sched_setattr, 0, &a, 0) < 0)
+			return um_error_errno(err, -errno, "process.scheduler");
+	}
+	if (p->ioprio >= 0 && syscall(SYS_ioprio_set, 1, 0, p->ioprio) < 0)
+		return um_error_errno(err, -errno, "process.ioPriority");
+	return 0;
+}
+
+static int get_caps(uint64_t *permitted)
+{
+	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct d[2];
+
+	if (syscall(SYS_capget, &h, d) < 0)
+		return -errno;
+	*permitted = d[0].permitted | (uint64_t)d[1].permitted << 32;
+	return 0;
+}
+
+static int set_caps(uint64_t effective, uint64_t permitted, uint64_t inheritable)
+{
+	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct d[2] = {
+		{(uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable},
+		{(uint32_t)(effective >> 32), (uint32_t)(permitted >> 32),
+		 (uint32_t)(inheritable >> 32)},
+	};
+
+	return syscall(SYS_capset, &h, d) < 0 ? -errno : 0;
+}
+
+static int drop_bounding(uint64_t keep, struct um_error *err)
+{
+	for (int c = 0; c < 64; c++) {
+		if (keep & UINT64_C(1) << c)
+			continue;
+		if (prctl(PR_CAPBSET_DROP, c, 0, 0, 0) == 0)
+			continue;
+		if (errno == EINVAL)
+			return 0; /* past the last one of this kernel */
+		return um_error_errno(err, -errno, "drop capability %d from the bounding set", c);
+	}
+	return 0;
+}
+
+static int apply_caps(const struct um_spec_process *p, uint64_t have, struct um_error *err)
+{
+	uint64_t permitted = p->caps[UM_CAP_PERMITTED] & have;
+	uint64_t effective = p->caps[UM_CAP_EFFECTIVE] & permitted;
+	uint64_t inheritable = p->caps[UM_CAP_INHERITABLE] & have;
+	int r = set_caps(effective, permitted, inheritable);
+
+	if (r < 0)
+		return um_error_errno(err, r, "process.capabilities");
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (int c = 0; c < 64; c++) {
+		/* the kernel wants it permitted and inheritable as well */
+		if (!(p->caps[UM_CAP_AMBIENT] & permitted & inheritable & UINT64_C(1) << c))
+			continue;
+		if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0) < 0)
+			return um_error_errno(err, -errno, "process.capabilities.ambient: %s",
+					      um_spec_cap_name(c));
+	}
+	return 0;
+}
+
+static int enter_cwd(const struct um_spec_process *p, struct um_error *err)
+{
+	char cwd[PATH_MAX];
+
+	if (chdir(p->cwd) < 0)
+		return um_error_errno(err, -errno, "process.cwd: chdir %s", p->cwd);
+	/* "(unreachable)..." would be a directory outside the container's root */
+	if (syscall(SYS_getcwd, cwd, sizeof(cwd)) < 0 || cwd[0] != '/')
+		return um_error_set(err, -EPERM, "process.cwd: %s is outside the container",
+				    p->cwd);
+	return 0;
+}
+
+int um_process_confine(const struct um_spec_process *p, bool setgroups_allowed,
+		       const struct um_seccomp_prog *seccomp, struct um_error *err)
+{
+	uint64_t have = 0;
+	int r = get_caps(&have);
+
+	if (r < 0)
+		return um_error_errno(err, r, "capget");
+	r = drop_bounding(p->caps[UM_CAP_BOUNDING], err);
+	if (r < 0)
+		return r;
+	/* without no_new_privs the filter needs CAP_SYS_ADMIN, which goes away below */
+	if (!p->no_new_privileges && (r = um_seccomp_install(seccomp)) < 0)
+		return um_error_errno(err, r, "linux.seccomp: install the filter");
+	if (setgroups_allowed && setgroups(p->n_additional_gids, p->additional_gids) < 0)
+		return um_error_errno(err, -errno, "process.user.additionalGids");
+	if (!setgroups_allowed && p->n_additional_gids)
+		return um_error_set(err, -EPERM,
+				    "process.user.additionalGids: setgroups is denied "
+				    "in this user namespace");
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		return um_error_errno(err, -errno, "keep capabilities");
+	if (setresgid(p->gid, p->gid, p->gid) < 0)
+		return um_error_errno(err, -errno, "process.user.gid %u", p->gid);
+	if (setresuid(p->uid, p->uid, p->uid) < 0)
+		return um_error_errno(err, -errno, "process.user.uid %u", p->uid);
+	if (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0)
+		return um_error_errno(err, -errno, "keep capabilities");
+	r = apply_caps(p, have, err);
+	if (r < 0)
+		return r;
+	umask(p->umask >= 0 ? (mode_t)p->umask : 0022);
+	r = enter_cwd(p, err);
+	if (r < 0)
+		return r;
+	if (p->no_new_privileges) {
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+			return um_error_errno(err, -errno, "process.noNewPrivileges");
+		r = um_seccomp_install(seccomp);
+		if (r < 0)
+			return um_error_errno(err, r, "linux.seccomp: install the filter");
+	}
+	return 0;
+}
+
+static const char *env_of(const struct um_spec_process *p, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < p->env.n; i++)
+		if (!strncmp(p->env.v[i], name, len) && p->env.v[i][len] == '=')
+			return p->env.v[i] + len + 1;
+	return NULL;
+}
+
+static int executable(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
+int um_process_find(const struct um_spec_process *p, char *path, size_t size, struct um_error *err)
+{
+	const char *name = p->args.v[0], *dirs = env_of(p, "PATH");
+	bool denied = false;
+	int r;
+
+	if (strchr(name, '/')) {
+		r = um_io_path(path, size, "%s", name);
+		if (r >= 0)
+			r = executable(path);
+		if (r == -ENOENT || r == -ENOTDIR)
+			return um_error_set(err, r,
+					    "exec: \"%s\": stat %s: no such file or directory",
+					    name, name);
+		if (r == -EACCES)
+			return um_error_set(err, r, "exec: \"%s\": permission denied", name);
+		return r < 0 ? um_error_errno(err, r, "exec: \"%s\"", name) : 0;
+	}
+	for (const char *d = dirs ? dirs : DEFAULT_PATH;;) {
+		size_t len = strcspn(d, ":");
+
+		if (len && um_io_path(path, size, "%.*s/%s", (int)len, d, name) >= 0) {
+			r = executable(path);
+			if (r >= 0)
+				return 0;
+			denied = denied || r == -EACCES;
+		}
+		if (!d[len])
+			break;
+		d += len + 1;
+	}
+	if (denied)
+		return um_error_set(err, -EACCES, "exec: \"%s\": permission denied", name);
+	return um_error_set(err, -ENOENT, "exec: \"%s\": executable file not found in $PATH", name);
+}
+
+int um_process_exec(const struct um_spec_process *p, const char *path, unsigned preserve_fds,
+		    struct um_error *err)
+{
+	static char *const empty[] = {NULL};
+	int r;
+
+	if (um_sys_close_range(3 + preserve_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return um_error_errno(err, -errno, "close_range");
+	for (unsigned i = 0; i < preserve_fds; i++) {
+		int flags = fcntl((int)(3 + i), F_GETFD);
+
+		if (flags >= 0)
+			fcntl((int)(3 + i), F_SETFD, flags & ~FD_CLOEXEC);
+	}
+	execve(path, p->args.v, p->env.v ? p->env.v : empty);
+	r = -errno;
+	if (r == -ENOENT)
+		return um_error_set(
+			err, r, "exec %s: no such file or directory (or its interpreter)", path);
+	if (r == -EACCES)
+		return um_error_set(err, r, "exec %s: permission denied", path);
+	return um_error_errno(err, r, "exec %s", path);
+}
+
+int um_process_home(struct um_arena *a, struct um_spec_process *p)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	const char *home = "/";
+	char line[1024], found[512];
+	char **env;
+
+	if (env_of(p, "HOME"))
+		return 0;
+	f = fopen("/etc/passwd", "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *field[7], *s = line;
+		uint64_t uid;
+		size_t n = 0;
+
+		line[strcspn(line, "\n")] = '\0';
+		while (n < 7 && s)
+			field[n++] = strsep(&s, ":");
+		if (n < 6 || um_num_u64(field[2], UINT32_MAX, &uid) < 0 || uid != p->uid)
+			continue;
+		if (field[5][0] == '/' && strlen(field[5]) < sizeof(found)) {
+			strcpy(found, field[5]);
+			home = found;
+		}
+		break;
+	}
+	env = um_arena_zalloc(a, (p->env.n + 2) * sizeof(*env));
+	if (!env)
+		return -ENOMEM;
+	if (p->env.n)
+		memcpy(env, p->env.v, p->env.n * sizeof(*env));
+	env[p->env.n] = um_arena_printf(a, "HOME=%s", home);
+	if (!env[p->env.n])
+		return -ENOMEM;
+	p->env.v = env;
+	p->env.n++;
+	return 0;
+}

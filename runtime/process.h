@@ -1,0 +1,26 @@
+/* What makes a process the container's: limits, identity, capabilities, and the final execve. */
+#ifndef UM_RUNTIME_PROCESS_H
+#define UM_RUNTIME_PROCESS_H
+
+#include "runtime/seccomp.h"
+#include "runtime/spec.h"
+
+/* While all capabilities are there: rlimits, scheduler, ioprio, umask. */
+um_must_check int um_process_limits(const struct um_spec_process *p, struct um_error *err);
+/* The last steps in their order: bounding set, groups, ids, capabilities, cwd, no_new_privs,
+ * seccomp. Afterwards only um_process_exec() follows. */
+um_must_check int um_process_confine(const struct um_spec_process *p, bool setgroups_allowed,
+				     const struct um_seccomp_prog *seccomp, struct um_error *err);
+/* Looks args[0] up in PATH of the process's env. The result is written to @path. The messages are
+ * those that callers look for ("executable file not found in $PATH"). */
+um_must_check int um_process_find(const struct um_spec_process *p, char *path, size_t size,
+				  struct um_error *err);
+/* Closes what is not the user's (fds from 3 + @preserve_fds) and executes. Returns on failure. */
+um_must_check int um_process_exec(const struct um_spec_process *p, const char *path,
+				  unsigned preserve_fds, struct um_error *err);
+/* Adds HOME from /etc/passwd of the root in use when env has none. */
+um_must_check int um_process_home(struct um_arena *a, struct um_spec_process *p);
+/* Back to default dispositions and an empty mask. */
+void um_process_reset_signals(void);
+
+#endif

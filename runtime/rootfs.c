@@ -1,0 +1,602 @@
+#include "runtime/rootfs.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include "base/fault.h"
+#include "base/io.h"
+#include "runtime/resolve.h"
+#include "runtime/sys.h"
+
+static int set_attr(int fd, unsigned flags, const struct mount_attr *attr)
+{
+	struct mount_attr a = *attr;
+
+	if (mount_setattr(fd, "", AT_EMPTY_PATH | flags, &a, sizeof(a)) < 0)
+		return -errno;
+	return 0;
+}
+
+int um_rootfs_attach(int mfd, int target_fd)
+{
+	if (move_mount(mfd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+	    0)
+		return -errno;
+	return 0;
+}
+
+int um_rootfs_open(struct um_rootfs *r, struct um_error *err)
+{
+	struct mount_attr slave = {.propagation = MS_SLAVE};
+
+	if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &slave, sizeof(slave)) < 0)
+		return um_error_errno(err, -errno, "make / a slave mount");
+	r->fd = open_tree(AT_FDCWD, r->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (r->fd < 0)
+		return um_error_errno(err, -errno, "root.path: open_tree %s", r->path);
+	if (move_mount(r->fd, "", AT_FDCWD, r->path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return um_error_errno(err, -errno, "root.path: mount %s", r->path);
+	return 0;
+}
+
+int um_rootfs_open_proc(struct um_rootfs *r, struct um_error *err)
+{
+	static const struct um_strv none;
+	struct statfs fs;
+	int e = 0;
+
+	if (r->proc_fd >= 0)
+		return 0;
+	e = um_rootfs_new_fs("proc", "proc", &none, false, 0, &r->proc_fd, err);
+	if (e < 0)
+		return um_error_wrap(err, e, "private procfs");
+	if (fstatfs(r->proc_fd, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC)
+		return um_error_set(err, -EXDEV, "private procfs: not a procfs");
+	return 0;
+}
+
+int um_rootfs_write_proc(const struct um_rootfs *r, const char *file, const char *value)
+{
+	_cleanup_close_ int fd =
+		um_io_openat2(r->proc_fd, file, O_WRONLY | O_CLOEXEC, 0,
+			      RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
+
+	if (fd < 0)
+		return fd;
+	return um_io_write_all(fd, value, strlen(value));
+}
+
+/* Puts what the file system said about the options (fsopen(2) lets it be read) into the error. */
+static int fs_error(int fs, int code, const char *type, const char *what, struct um_error *err)
+{
+	char text[200] = "";
+	ssize_t n = fs >= 0 ? read(fs, text, sizeof(text) - 1) : -1;
+
+	if (n > 2) {
+		text[n] = '\0';
+		text[strcspn(text, "\n")] = '\0';
+		return um_error_errno(err, code, "%s: %s (%s)", type, what, text + 2);
+	}
+	return um_error_errno(err, code, "%s: %s", type, what);
+}
+
+int um_rootfs_new_fs(const char *type, const char *source, const struct um_strv *data,
+		     bool read_only, uint64_t attrs, int *ret_mfd, struct um_error *err)
+{
+	_cleanup_close_ int fs = fsopen(type, FSOPEN_CLOEXEC);
+	int mfd;
+
+	if (fs < 0)
+		return um_error_errno(err, -errno, "fsopen %s", type);
+	if (source && *source && fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0) < 0)
+		return fs_error(fs, -errno, type, "source", err);
+	for (size_t i = 0; i < data->n; i++) {
+		const char *eq = strchr(data->v[i], '=');
+		char key[256];
+		int e;
+
+		if (!eq) {
+			e = fsconfig(fs, FSCONFIG_SET_FLAG, data->v[i], NULL, 0);
+		} else if ((size_t)(eq - data->v[i]) >= sizeof(key)) {
+			errno = EINVAL;
+			e = -1;
+		} else {
+			memcpy(key, data->v[i], (size_t)(eq - data->v[i]));
+			key[eq - data->v[i]] = '\0';
+			e = fsconfig(fs, FSCONFIG_SET_STRING, key, eq + 1, 0);
+		}
+		if (e < 0)
+			return fs_error(fs, -errno, type, data->v[i], err);
+	}
+	if (read_only && fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0)
+		return fs_error(fs, -errno, type, "ro", err);
+	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return fs_error(fs, -errno, type, "create", err);
+	mfd = fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)attrs);
+	if (mfd < 0)
+		return fs_error(fs, -errno, type, "fsmount", err);
+	*ret_mfd = mfd;
+	return 0;
+}
+
+/* Attributes and propagation that apply once the mount is in its place. */
+static int apply_attrs(const struct um_spec_mount *m, int mfd, bool defer_ro)
+{
+	struct mount_attr one = {.attr_set = m->attr_set, .attr_clr = m->attr_clr};
+	struct mount_attr all = {.attr_set = m->rec_attr_set, .attr_clr = m->rec_attr_clr};
+	int r = 0;
+
+	if (defer_ro)
+		one.attr_set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
+	if (one.attr_set || one.attr_clr)
+		r = set_attr(mfd, 0, &one);
+	if (r >= 0 && (all.attr_set || all.attr_clr))
+		r = set_attr(mfd, AT_RECURSIVE, &all);
+	return r;
+}
+
+static int apply_propagation(const struct um_spec_mount *m, int mfd)
+{
+	struct mount_attr one = {.propagation = m->propagation};
+	struct mount_attr all = {.propagation = m->rec_propagation};
+	int r = 0;
+
+	/* nothing asked for: a bind does not receive the host's later mounts */
+	if (!m->propagation && !m->rec_propagation && m->bind)
+		all.propagation = MS_PRIVATE;
+	if (all.propagation)
+		r = set_attr(mfd, AT_RECURSIVE, &all);
+	if (r >= 0 && one.propagation)
+		r = set_attr(mfd, 0, &one);
+	return r;
+}
+
+static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, struct um_error *err)
+{
+	bool defer = m->read_only && m->type && !strcmp(m->type, "tmpfs");
+	_cleanup_close_ int target = -1;
+	struct stat st;
+	int e;
+
+	if (fstat(mfd, &st) < 0)
+		return um_error_errno(err, -errno, "stat the mount");
+	e = um_resolve_create(r->fd, m->destination, S_ISDIR(st.st_mode), &target, err);
+	if (e < 0)
+		return e;
+	e = apply_attrs(m, mfd, defer);
+	if (e < 0)
+		return um_error_errno(err, e, "mount attributes");
+	e = um_rootfs_attach(mfd, target);
+	if (e < 0)
+		return um_error_errno(err, e, "move_mount");
+	e = apply_propagation(m, mfd);
+	if (e < 0)
+		return um_error_errno(err, e, "mount propagation");
+	if (defer) {
+		if (r->n_deferred == UM_ROOTFS_MAX_DEFERRED)
+			return um_error_set(err, -E2BIG, "more than %d read-only tmpfs mounts",
+					    UM_ROOTFS_MAX_DEFERRED);
+		r->deferred[r->n_deferred] = fcntl(mfd, F_DUPFD_CLOEXEC, 3);
+		if (r->deferred[r->n_deferred++] < 0)
+			return um_error_errno(err, -errno, "dup");
+	}
+	return 0;
+}
+
+static int mount_bind(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
+{
+	_cleanup_close_ int mfd = -1;
+	char source[PATH_MAX];
+	int e = um_io_path(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : r->bundle,
+			   m->source[0] == '/' ? "" : "/", m->source);
+
+	if (e < 0)
+		return um_error_errno(err, e, "source");
+	mfd = open_tree(AT_FDCWD, source,
+			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (m->recursive ? AT_RECURSIVE : 0));
+	if (mfd < 0)
+		return um_error_errno(err, -errno, "bind source %s", source);
+	return place(r, m, mfd, err);
+}
+
+/* Superblocks that others share, or that live in memory, stay writable: the mount is what becomes
+ * read-only. */
+static bool superblock_follows(const char *type)
+{
+	static const char *const no[] = {"proc",    "sysfs",	  "tmpfs",     "mqueue", "devpts",
+					 "cgroup",  "cgroup2",	  "overlay",   "bpf",	 "debugfs",
+					 "tracefs", "securityfs", "hugetlbfs", "ramfs"};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(no); i++)
+		if (!strcmp(no[i], type))
+			return false;
+	return true;
+}
+
+/* mount(2) for strings that fsconfig(2) cannot take (256 bytes and more). */
+static int mount_long(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf data = UM_BUF_INIT(4095);
+	_cleanup_close_ int target = -1, mfd = -1;
+	char path[64];
+	int e = um_resolve_create(r->fd, m->destination, true, &target, err);
+
+	if (e < 0)
+		return e;
+	for (size_t i = 0; i < m->data.n; i++)
+		um_buf_addf(&data, "%s%s", i ? "," : "", m->data.v[i]);
+	if (um_buf_error(&data))
+		return um_error_set(err, -E2BIG, "options are longer than 4095 bytes");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", target);
+	if (mount(m->source, path, m->type, 0, um_buf_str(&data)) < 0)
+		return um_error_errno(err, -errno, "mount %s", m->type);
+	mfd = um_resolve(r->fd, m->destination);
+	if (mfd < 0)
+		return um_error_errno(err, mfd, "find the mount");
+	e = apply_attrs(m, mfd, false);
+	if (e >= 0)
+		e = apply_propagation(m, mfd);
+	return e < 0 ? um_error_errno(err, e, "mount attributes") : 0;
+}
+
+static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
+{
+	_cleanup_close_ int mfd = -1;
+	bool is_long = m->source && strlen(m->source) > 255;
+	struct um_error first = UM_ERROR_INIT;
+	int e;
+
+	for (size_t i = 0; i < m->data.n; i++)
+		is_long = is_long || strlen(m->data.v[i]) > 255;
+	if (is_long)
+		return mount_long(r, m, err);
+	e = um_rootfs_new_fs(m->type, m->source, &m->data,
+			     m->read_only && superblock_follows(m->type), 0, &mfd, &first);
+	/* a user namespace without a network namespace of its own gets no new sysfs */
+	if (e == -EPERM && r->user_ns && !strcmp(m->type, "sysfs"))
+		mfd = open_tree(AT_FDCWD, "/sys",
+				OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (mfd < 0)
+		return um_error_move(err, &first);
+	return place(r, m, mfd, err);
+}
+
+/* ---- cgroup ---- */
+
+static void cgroup_attrs(const struct um_rootfs *r, struct um_spec_mount *m)
+{
+	if (r->cgroup_ns)
+		return;
+	m->attr_set |= MOUNT_ATTR_RDONLY; /* a view of the host's tree is never writable */
+	m->attr_clr &= ~(uint64_t)MOUNT_ATTR_RDONLY;
+}
+
+/* The container's own group of hierarchy @h, found by its path on the host. */
+static int cgroup_tree(const struct um_rootfs *r, const struct um_cgroup_hierarchy *h)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	if (um_io_path(path, sizeof(path), "%s%s", h->mount_point, r->cg->path) < 0)
+		return -ENAMETOOLONG;
+	fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int mount_cgroup2(struct um_rootfs *r, const struct um_spec_mount *mount,
+			 struct um_error *err)
+{
+	struct um_spec_mount m = *mount;
+	static const struct um_strv none;
+	_cleanup_close_ int mfd = -1;
+	int e;
+
+	cgroup_attrs(r, &m);
+	m.type = "cgroup2";
+	if (r->cgroup_ns) {
+		e = um_rootfs_new_fs("cgroup2", "cgroup", &none, false, 0, &mfd, err);
+		return e < 0 ? e : place(r, &m, mfd, err);
+	}
+	for (size_t i = 0; r->cg && i < r->cg->host->n; i++)
+		if (r->cg->host->h[i].v2) {
+			mfd = cgroup_tree(r, &r->cg->host->h[i]);
+			if (mfd < 0)
+				return um_error_errno(err, mfd, "cgroup2");
+			return place(r, &m, mfd, err);
+		}
+	return um_error_set(err, -EOPNOTSUPP, "cgroup2: this host has no cgroup v2");
+}
+
+/* v1 and hybrid: a tmpfs with the container's own group of each hierarchy in it. */
+static int mount_cgroup1(struct um_rootfs *r, const struct um_spec_mount *mount,
+			 struct um_error *err)
+{
+	static char *tmpfs_data[] = {(char *)"mode=755", (char *)"size=64k", NULL};
+	static const struct um_strv data = {tmpfs_data, 2};
+	struct um_spec_mount top = *mount;
+	_cleanup_close_ int mfd = -1;
+	int e = um_rootfs_new_fs("tmpfs", "cgroup", &data, false, 0, &mfd, err);
+
+	if (e < 0)
+		return e;
+	cgroup_attrs(r, &top);
+	top.type = "tmpfs";
+	e = place(r, &top, mfd, err);
+	if (e < 0)
+		return e;
+	for (size_t i = 0; i < r->cg->host->n; i++) {
+		const struct um_cgroup_hierarchy *h = &r->cg->host->h[i];
+		const char *name = h->v2			   ? "unified"
+				   : !strncmp(h->name, "name=", 5) ? h->name + 5
+								   : h->name;
+		struct um_spec_mount m = {.type = "cgroup",
+					  .attr_set = top.attr_set,
+					  .attr_clr = top.attr_clr,
+					  .rec_propagation = MS_PRIVATE};
+		_cleanup_close_ int tree = -1;
+		char dest[PATH_MAX];
+
+		if (r->cg->fds[i] < 0)
+			continue;
+		if (um_io_path(dest, sizeof(dest), "%s/%s", mount->destination, name) < 0)
+			return um_error_errno(err, -ENAMETOOLONG, "cgroup");
+		m.destination = dest;
+		tree = cgroup_tree(r, h);
+		if (tree < 0)
+			return um_error_errno(err, tree, "cgroup %s", name);
+		e = place(r, &m, tree, err);
+		if (e < 0)
+			return e;
+	}
+	return 0;
+}
+
+static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
+{
+	if (m->remount) {
+		_cleanup_close_ int fd = um_resolve(r->fd, m->destination);
+		int e = fd < 0 ? fd : apply_attrs(m, fd, false);
+
+		return e < 0 ? um_error_errno(err, e, "remount") : 0;
+	}
+	if (m->bind)
+		return mount_bind(r, m, err);
+	if (!strcmp(m->type, "cgroup")) {
+		if (!r->cg)
+			return um_error_set(err, -EINVAL, "a cgroup mount without a cgroup");
+		return r->cg->host->mode == UM_CGROUP_V2 ? mount_cgroup2(r, m, err)
+							 : mount_cgroup1(r, m, err);
+	}
+	if (!strcmp(m->type, "cgroup2"))
+		return mount_cgroup2(r, m, err);
+	return mount_fs(r, m, err);
+}
+
+int um_rootfs_mounts(struct um_rootfs *r, struct um_error *err)
+{
+	for (size_t i = 0; i < r->spec->n_mounts; i++) {
+		const struct um_spec_mount *m = &r->spec->mounts[i];
+		int e = mount_one(r, m, err);
+
+		if (e < 0)
+			return um_error_wrap(err, e, "mounts[%zu] on %s", i, m->destination);
+		UM_FAULT("runtime.init.mount");
+	}
+	return 0;
+}
+
+/* ---- masks ---- */
+
+/* Attaches a copy of the mount @source; the first use attaches the mount itself. Older kernels
+ * clone attached mounts only. */
+static int attach_copy(int source, bool *used, int target)
+{
+	_cleanup_close_ int copy = -1;
+
+	if (!*used) {
+		*used = true;
+		return um_rootfs_attach(source, target);
+	}
+	copy = open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	if (copy < 0)
+		return -errno;
+	return um_rootfs_attach(copy, target);
+}
+
+static int open_null(struct um_error *err)
+{
+	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC};
+	struct stat st;
+	int fd = open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (fd < 0)
+		return um_error_errno(err, -errno, "open_tree /dev/null");
+	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)) {
+		um_close(fd);
+		return um_error_set(err, -EXDEV, "/dev/null of the host is not device 1:3");
+	}
+	if (set_attr(fd, 0, &ro) < 0) {
+		int e = -errno;
+
+		um_close(fd);
+		return um_error_errno(err, e, "/dev/null read-only");
+	}
+	return fd;
+}
+
+static int mask_paths(struct um_rootfs *r, struct um_error *err)
+{
+	static char *tmpfs_data[] = {(char *)"mode=555", (char *)"size=0", (char *)"nr_inodes=1",
+				     NULL};
+	static const struct um_strv data = {tmpfs_data, 1};
+	const struct um_strv *paths = &r->spec->masked_paths;
+	_cleanup_close_ int null = -1, dir = -1;
+	bool null_used = false, dir_used = false;
+
+	for (size_t i = 0; i < paths->n; i++) {
+		_cleanup_close_ int target = um_resolve(r->fd, paths->v[i]);
+		struct stat st;
+		int e = 0;
+
+		if (target == -ENOENT || target == -ENOTDIR)
+			continue; /* nothing to hide */
+		if (target < 0 || fstat(target, &st) < 0)
+			return um_error_errno(err, target < 0 ? target : -errno,
+					      "linux.maskedPaths[%zu] %s", i, paths->v[i]);
+		if (S_ISDIR(st.st_mode)) {
+			if (dir < 0)
+				e = um_rootfs_new_fs("tmpfs", "masked", &data, false,
+						     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+							     MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+						     &dir, err);
+			if (e >= 0)
+				e = attach_copy(dir, &dir_used, target);
+		} else {
+			if (null < 0)
+				e = null = open_null(err);
+			if (e >= 0)
+				e = attach_copy(null, &null_used, target);
+		}
+		if (e < 0)
+			return um_error_wrap(err, e, "linux.maskedPaths[%zu] %s", i, paths->v[i]);
+	}
+	return 0;
+}
+
+static int readonly_paths(struct um_rootfs *r, struct um_error *err)
+{
+	const struct um_strv *paths = &r->spec->readonly_paths;
+	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY};
+
+	for (size_t i = 0; i < paths->n; i++) {
+		_cleanup_close_ int target = um_resolve(r->fd, paths->v[i]), copy = -1;
+		int e = target;
+
+		if (target == -ENOENT || target == -ENOTDIR)
+			continue;
+		if (e >= 0) {
+			copy = open_tree(target, "",
+					 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
+						 AT_RECURSIVE);
+			e = copy < 0 ? -errno : set_attr(copy, AT_RECURSIVE, &ro);
+		}
+		if (e >= 0)
+			e = um_rootfs_attach(copy, target);
+		if (e < 0)
+			return um_error_errno(err, e, "linux.readonlyPaths[%zu] %s", i,
+					      paths->v[i]);
+	}
+	return 0;
+}
+
+int um_rootfs_mask(struct um_rootfs *r, struct um_error *err)
+{
+	int e = readonly_paths(r, err);
+
+	return e < 0 ? e : mask_paths(r, err);
+}
+
+/* ---- sysctl ---- */
+
+/* Which namespace makes a sysctl the container's own; UM_NS_N: none does. */
+static enum um_ns sysctl_namespace(const char *key)
+{
+	static const struct {
+		const char *prefix;
+		enum um_ns ns;
+	} names[] = {{"net/", UM_NS_NETWORK},	     {"fs/mqueue/", UM_NS_IPC},
+		     {"kernel/shm", UM_NS_IPC},	     {"kernel/msg", UM_NS_IPC},
+		     {"kernel/sem", UM_NS_IPC},	     {"kernel/domainname", UM_NS_UTS},
+		     {"kernel/hostname", UM_NS_UTS}, {"kernel/auto_msgmni", UM_NS_IPC},
+		     {"user/", UM_NS_USER}};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(names); i++)
+		if (!strncmp(key, names[i].prefix, strlen(names[i].prefix)))
+			return names[i].ns;
+	return UM_NS_N;
+}
+
+int um_rootfs_sysctl(struct um_rootfs *r, struct um_error *err)
+{
+	for (size_t i = 0; i < r->spec->n_sysctl; i++) {
+		const struct um_spec_pair *s = &r->spec->sysctl[i];
+		bool slashes = strchr(s->key, '/');
+		char file[300];
+		enum um_ns ns;
+		int e;
+
+		if (strlen(s->key) > 250)
+			return um_error_set(err, -EINVAL, "linux.sysctl: a key is too long");
+		snprintf(file, sizeof(file), "sys/%s", s->key);
+		/* in the dotted form a slash stands for a dot of a name */
+		for (char *p = file + 4; !slashes && *p; p++)
+			if (*p == '.')
+				*p = '/';
+		ns = sysctl_namespace(file + 4);
+		if (ns == UM_NS_N || !r->spec->ns[ns].present || strstr(file, ".."))
+			return um_error_set(err, -EINVAL,
+					    "linux.sysctl: \"%s\" is not in a namespace of the "
+					    "container",
+					    s->key);
+		e = um_rootfs_open_proc(r, err);
+		if (e < 0)
+			return e;
+		e = um_rootfs_write_proc(r, file, s->value);
+		if (e < 0)
+			return um_error_errno(err, e, "linux.sysctl: write \"%s\" to %s", s->value,
+					      s->key);
+	}
+	return 0;
+}
+
+/* ---- entering ---- */
+
+int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
+{
+	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY};
+	int e;
+
+	for (size_t i = 0; i < r->n_deferred; i++) {
+		e = set_attr(r->deferred[i], 0, &ro);
+		if (e < 0)
+			return um_error_errno(err, e, "make a tmpfs read-only");
+		um_close(r->deferred[i]);
+	}
+	if (r->spec->root_readonly) {
+		e = set_attr(r->fd, 0, &ro);
+		if (e < 0)
+			return um_error_errno(err, e, "root.readonly");
+	}
+	if (fchdir(r->fd) < 0)
+		return um_error_errno(err, -errno, "enter the root file system");
+	if (r->no_pivot) {
+		if (move_mount(r->fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+		    chroot(".") < 0)
+			return um_error_errno(err, -errno, "chroot");
+	} else {
+		/* the old root ends up below the new one, from where it is taken away */
+		if (syscall(SYS_pivot_root, ".", ".") < 0)
+			return um_error_errno(err, -errno, "pivot_root");
+		if (umount2(".", MNT_DETACH) < 0)
+			return um_error_errno(err, -errno, "unmount the old root");
+	}
+	if (chdir("/") < 0)
+		return um_error_errno(err, -errno, "chdir /");
+	if (r->spec->rootfs_propagation) {
+		struct mount_attr p = {.propagation =
+					       r->spec->rootfs_propagation & ~(uint64_t)MS_REC};
+
+		if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &p, sizeof(p)) < 0)
+			return um_error_errno(err, -errno, "linux.rootfsPropagation");
+	}
+	r->fd = um_close(r->fd);
+	return 0;
+}

@@ -1,0 +1,46 @@
+/* The container's file system tree, built by its init in its new mount namespace. */
+#ifndef UM_RUNTIME_ROOTFS_H
+#define UM_RUNTIME_ROOTFS_H
+
+#include "runtime/spec.h"
+
+#define UM_ROOTFS_MAX_DEFERRED 64
+
+struct um_rootfs {
+	const struct um_spec *spec; /* borrowed */
+	const char *path;	    /* of the root file system on the host, absolute; borrowed */
+	const char *bundle;	    /* for relative bind sources; borrowed */
+	const struct um_cgroup *cg; /* NULL: none; borrowed */
+	bool cgroup_ns;		    /* the process has a cgroup namespace of its own */
+	bool user_ns;
+	bool no_pivot;
+	int fd;				      /* the root of the new tree */
+	int proc_fd;			      /* a procfs of our own, mounted nowhere */
+	int deferred[UM_ROOTFS_MAX_DEFERRED]; /* mounts that become read-only at the end */
+	size_t n_deferred;
+};
+
+/* The steps, in this order. All run in the init, single-threaded. */
+um_must_check int um_rootfs_open(struct um_rootfs *r, struct um_error *err);
+um_must_check int um_rootfs_mounts(struct um_rootfs *r, struct um_error *err);
+um_must_check int um_rootfs_devices(struct um_rootfs *r, struct um_error *err);
+um_must_check int um_rootfs_sysctl(struct um_rootfs *r, struct um_error *err);
+um_must_check int um_rootfs_mask(struct um_rootfs *r, struct um_error *err);
+/* Read-only flags that were put off, then pivot_root(2): afterwards "/" is the container's. */
+um_must_check int um_rootfs_enter(struct um_rootfs *r, struct um_error *err);
+
+/* Attaches the detached mount @mfd over @target_fd. */
+um_must_check int um_rootfs_attach(int mfd, int target_fd);
+/* The private procfs: r->proc_fd, opened once. */
+um_must_check int um_rootfs_open_proc(struct um_rootfs *r, struct um_error *err);
+/* Writes a file of the private procfs ("self/oom_score_adj"). */
+um_must_check int um_rootfs_write_proc(const struct um_rootfs *r, const char *file,
+				       const char *value);
+/* fsopen, the options, fsmount. @attrs: MOUNT_ATTR_*. */
+um_must_check int um_rootfs_new_fs(const char *type, const char *source, const struct um_strv *data,
+				   bool read_only, uint64_t attrs, int *ret_mfd,
+				   struct um_error *err);
+/* Is /dev of the container something else than a bind of another /dev? */
+bool um_rootfs_makes_dev(const struct um_spec *spec);
+
+#endif

@@ -1,0 +1,68 @@
+#include "runtime/sync.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+static int send_msg(int fd, const struct um_sync_msg *m)
+{
+	ssize_t n;
+
+	do
+		n = send(fd, m, sizeof(*m), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+int um_sync_send(int fd, enum um_sync_type type, const struct um_error *error)
+{
+	struct um_sync_msg m;
+
+	memset(&m, 0, sizeof(m));
+	m.type = type;
+	if (error)
+		m.error = *error;
+	return send_msg(fd, &m);
+}
+
+int um_sync_send_pid(int fd, int32_t pid)
+{
+	struct um_sync_msg m;
+
+	memset(&m, 0, sizeof(m));
+	m.type = UM_SYNC_CONTINUE;
+	m.pid = pid;
+	return send_msg(fd, &m);
+}
+
+int um_sync_recv(int fd, struct um_sync_msg *ret)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, ret, sizeof(*ret), 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (n == 0)
+		return -EPIPE;
+	if ((size_t)n != sizeof(*ret))
+		return -EBADMSG;
+	ret->error.msg[sizeof(ret->error.msg) - 1] = '\0';
+	return 0;
+}
+
+int um_sync_expect(int fd, enum um_sync_type want, struct um_error *err)
+{
+	struct um_sync_msg m;
+	int r = um_sync_recv(fd, &m);
+
+	if (r == -EPIPE)
+		return um_error_set(err, r, "the container's init process died during set-up");
+	if (r < 0)
+		return um_error_errno(err, r, "talk to the container's init process");
+	if (m.type == UM_SYNC_ERROR)
+		return um_error_move(err, &m.error);
+	if (m.type != want)
+		return um_error_set(err, -EPROTO, "message %u where %d was due", m.type, want);
+	return 0;
+}

@@ -1,0 +1,30 @@
+/* The conversation between the creator and the init, over a SEQPACKET socket pair. End of file on
+ * either side means that the other has died. */
+#ifndef UM_RUNTIME_SYNC_H
+#define UM_RUNTIME_SYNC_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum um_sync_type {
+	UM_SYNC_ERROR,	  /* init -> creator: error in the message */
+	UM_SYNC_HOOKS,	  /* init -> creator: run prestart and createRuntime */
+	UM_SYNC_READY,	  /* init -> creator: everything is set up */
+	UM_SYNC_CONTINUE, /* creator -> init */
+};
+
+struct um_sync_msg {
+	uint32_t type;
+	int32_t pid; /* with the first UM_SYNC_CONTINUE: the init's pid outside */
+	struct um_error error;
+};
+
+/* 0 or negative errno; -EPIPE when the other side is gone. */
+um_must_check int um_sync_send(int fd, enum um_sync_type type, const struct um_error *error);
+um_must_check int um_sync_send_pid(int fd, int32_t pid); /* UM_SYNC_CONTINUE */
+um_must_check int um_sync_recv(int fd, struct um_sync_msg *ret);
+/* Receives @want. An error message from the other side becomes @err and its code. */
+um_must_check int um_sync_expect(int fd, enum um_sync_type want, struct um_error *err);
+
+#endif

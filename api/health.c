@@ -58,29 +58,14 @@ void um_handle_version(struct um_areq *rq)
 	um_answer_json(rq, 200, o);
 }
 
+/* Clients fall back to v2 where there is no v3. */
 static void openapi_v3(struct um_areq *rq)
 {
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(16 << 20);
-	const char *rest = rq->rt.rest;
-	char group[256] = "", version[64] = "";
-	int r;
-
-	if (!*rest)
-		r = um_schema_openapi_v3_index(&b);
-	else if (sscanf(rest, "api/%63[^/]", version) == 1 ||
-		 sscanf(rest, "apis/%255[^/]/%63[^/]", group, version) == 2)
-		r = um_schema_openapi_v3(group, version, &b);
-	else
-		r = -ENOENT;
-	if (r < 0)
-		um_answer_status(rq,
-				 &(struct um_status){
-					 .code = r == -ENOENT ? 404 : 503,
-					 .reason = r == -ENOENT ? "NotFound" : "ServiceUnavailable",
-					 .message = "the server could not find the requested "
-						    "resource"});
-	else
-		um_answer_text(rq, 200, "application/json", b.data, b.len);
+	um_answer_status(rq,
+			 &(struct um_status){.code = 404,
+					     .reason = "NotFound",
+					     .message = "the server could not find the requested "
+							"resource"});
 }
 
 /* v2 is an empty protobuf document, which is what old clients need to go on. */

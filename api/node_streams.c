@@ -25,7 +25,7 @@ struct um_log_stream {
 	struct um_areq *client;	   /* borrowed: its state is this stream */
 	struct um_areq *source;	   /* the node's request; NULL until it comes */
 	struct um_timer *deadline; /* for it to come */
-	bool begun;
+	bool refused;		   /* by the node, which need not be told that it is over */
 	TAILQ_ENTRY(um_log_stream) all;
 };
 
@@ -99,6 +99,7 @@ static void refused(struct um_node_conn *n, const struct um_json *msg)
 		st.reason = "NotFound";
 	else if (st.code < 500)
 		st.reason = "BadRequest";
+	s->refused = true;
 	um_answer_status(s->client, &st);
 }
 
@@ -218,7 +219,7 @@ static void stream_free(void *state)
 	if (source) {
 		source->state = NULL;
 		um_answer_text(source, 200, "text/plain", "", 0);
-	} else if (n && send_simple(n, "close", s->id) < 0) {
+	} else if (n && !s->refused && send_simple(n, "close", s->id) < 0) {
 		um_conn_cut(n->c, -ENOMEM, "out of memory");
 	}
 	free(s->node);
@@ -295,7 +296,6 @@ void um_handle_stream(struct um_areq *rq)
 	um_timer_stop(s->deadline);
 	client = s->client->http;
 	s->source = rq;
-	s->begun = true;
 	rq->state = s;
 	rq->state_free = source_lost;
 	um_metrics_note(s->client, 200);

@@ -365,7 +365,8 @@ void um_serve_free(struct um_serve *s)
 		return;
 	um_http_server_free(s->http);
 	um_namespaces_free(s->namespaces);
-	/* Writes in flight call back into the API: they finish first. */
+	/* Writes in flight call back into the API: they finish before it goes. */
+	um_api_stop(s->api);
 	um_store_close(s->volatile_);
 	um_store_close(s->durable);
 	um_api_free(s->api);

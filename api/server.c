@@ -318,13 +318,20 @@ int um_api_new(const struct um_api_opts *o, struct um_api **ret, struct um_error
 	return 0;
 }
 
-void um_api_free(struct um_api *api)
+void um_api_stop(struct um_api *api)
 {
 	if (!api)
 		return;
 	um_node_streams_release(api);
+	um_event_ttl_free(TAKE_PTR(api->event_ttl));
+	um_timer_free(TAKE_PTR(api->housekeeping));
+}
+
+void um_api_free(struct um_api *api)
+{
+	if (!api)
+		return;
+	um_api_stop(api);
 	um_frames_release(api);
-	um_event_ttl_free(api->event_ttl);
-	um_timer_free(api->housekeeping);
 	free(api);
 }

@@ -30,8 +30,11 @@ struct um_api_opts {
 /* Also starts making the namespaces that every cluster has; /readyz says when they are there. */
 um_must_check int um_api_new(const struct um_api_opts *o, struct um_api **ret,
 			     struct um_error *err);
-/* Every request must have ended (um_http_server_free()); accepts NULL. */
-void um_api_free(struct um_api *api);
+/* Lets go of the stores' watches, so that the stores can be closed; writes in flight still call
+ * back. The order at the end: um_http_server_free(), um_api_stop(), um_store_close(),
+ * um_api_free(). */
+void um_api_stop(struct um_api *api);
+void um_api_free(struct um_api *api); /* accepts NULL */
 bool um_api_ready(const struct um_api *api);
 
 /* Deletes as a client would, grace and finalizers respected, without waiting: 1 (under way), 0

@@ -5,8 +5,8 @@
 #include "base/num.h"
 
 enum {
-	PIECE_BYTES = 128 << 10, /* of output before the loop gets its turn */
-	PIECE_OBJECTS = 500,	 /* looked at before that */
+	PIECE_BYTES = 64 << 10, /* of output before the loop gets its turn */
+	PIECE_OBJECTS = 100,	/* looked at before that */
 };
 
 void um_handle_get(struct um_areq *rq)

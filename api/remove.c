@@ -335,44 +335,30 @@ int um_api_remove(struct um_api *api, const struct um_kind *kind, const char *ns
 	return r < 0 ? r : start_removal(api, kind, key, -1, on_quietly, NULL, NULL);
 }
 
-struct collection {
+/* A collection on its way out: some objects a turn; the answer comes when all are durable. */
+struct sweep {
 	struct um_areq *rq;
 	struct um_selector *sel;
 	int64_t grace_s;
 	UM_VEC(char *) keys;
-	bool failed;
-};
-
-static bool collect(void *arg, const struct um_store_kv *kv)
-{
-	struct collection *c = arg;
-	struct um_arena *a = NULL;
-	struct um_json *obj = NULL;
-	char *key;
-
-	if (c->sel) {
-		a = um_arena_new(UM_OBJECT_ARENA_MAX);
-		obj = a ? um_object_parse(kv->value, kv->mod_rev, a) : NULL;
-	}
-	if (c->sel && !obj)
-		c->failed = true;
-	else if (um_selector_match(c->sel, obj)) {
-		key = strdup(kv->key);
-		if (!key || um_vec_push(&c->keys, key) < 0) {
-			free(key);
-			c->failed = true;
-		}
-	}
-	um_arena_free(a);
-	return !c->failed;
-}
-
-/* Deletions under way; the answer comes when all are durable. */
-struct sweep {
-	struct um_areq *rq;
+	size_t at;
 	unsigned pending;
 	struct um_error err; /* the first */
 };
+
+enum { SWEEP_PER_TURN = 50 };
+
+static bool collect(void *arg, const struct um_store_kv *kv)
+{
+	struct sweep *w = arg;
+	char *key = strdup(kv->key);
+
+	if (key && um_vec_push(&w->keys, key) == 0)
+		return true;
+	free(key);
+	um_error_set(&w->err, -ENOMEM, "delete a collection: out of memory");
+	return false;
+}
 
 static void sweep_release(struct sweep *w)
 {
@@ -382,6 +368,9 @@ static void sweep_release(struct sweep *w)
 		um_answer_error(w->rq, &w->err);
 	else
 		um_answer_success(w->rq, NULL, NULL);
+	um_vec_foreach (key, &w->keys)
+		free(*key);
+	um_vec_release(&w->keys);
 	um_areq_unref(w->rq);
 	free(w);
 }
@@ -395,35 +384,53 @@ static void on_swept(void *arg, int64_t rev um_unused, const struct um_error *er
 	sweep_release(w);
 }
 
-static void remove_all(struct um_areq *rq, struct collection *c)
+static bool selected(struct sweep *w, const char *key)
 {
-	struct sweep *w = c->failed ? NULL : calloc(1, sizeof(*w));
+	struct um_arena *a;
+	struct um_store_kv kv;
+	struct um_json *obj;
+	bool yes;
 
-	if (w)
-		*w = (struct sweep){.rq = um_areq_ref(rq), .pending = 1};
-	for (size_t i = 0; i < c->keys.len; i++) {
-		int r = 0;
+	if (!w->sel)
+		return true;
+	if (um_store_get_tentative(um_api_store(w->rq->api, w->rq->rt.kind), key, &kv) < 0)
+		return false;
+	a = um_arena_new(UM_OBJECT_ARENA_MAX);
+	obj = a ? um_object_parse(kv.value, kv.mod_rev, a) : NULL;
+	if (!obj && !w->err.code)
+		um_error_set(&w->err, -ENOMEM, "delete a collection: out of memory");
+	yes = obj && um_selector_match(w->sel, obj);
+	um_arena_free(a);
+	return yes;
+}
 
-		if (w && !w->err.code && !rq->wo.dry_run)
-			r = start_removal(rq->api, rq->rt.kind, c->keys.items[i], c->grace_s,
-					  on_swept, w, &w->err);
-		if (r > 0)
+static void sweep_some(void *arg)
+{
+	struct sweep *w = arg;
+	const struct um_kind *k = w->rq->rt.kind;
+
+	for (int i = 0; i < SWEEP_PER_TURN && w->at < w->keys.len && !w->err.code; i++) {
+		const char *key = w->keys.items[w->at++];
+
+		if (selected(w, key) && !w->rq->wo.dry_run &&
+		    start_removal(w->rq->api, k, key, w->grace_s, on_swept, w, &w->err) > 0)
 			w->pending++;
-		free(c->keys.items[i]);
 	}
-	um_vec_release(&c->keys);
-	if (w)
-		sweep_release(w);
-	else
-		um_answer_no_memory(rq);
+	if (w->at < w->keys.len && !w->err.code &&
+	    um_loop_defer(w->rq->api->loop, sweep_some, w) == 0)
+		return;
+	if (w->at < w->keys.len && !w->err.code)
+		um_error_set(&w->err, -ENOMEM, "delete a collection: out of memory");
+	sweep_release(w);
 }
 
 void um_handle_delete_collection(struct um_areq *rq)
 {
-	struct collection c = {.rq = rq};
 	struct um_error err = UM_ERROR_INIT;
+	struct um_selector *sel = NULL;
 	char prefix[UM_OBJECT_KEY_MAX];
 	struct options o;
+	struct sweep *w;
 
 	if (!read_options(rq, &o))
 		return;
@@ -435,15 +442,23 @@ void um_handle_delete_collection(struct um_areq *rq)
 		return;
 	}
 	if (um_selector_parse(rq->arena, rq->rt.kind, um_http_query(rq->http, "labelSelector"),
-			      um_http_query(rq->http, "fieldSelector"), &c.sel, &err) < 0) {
+			      um_http_query(rq->http, "fieldSelector"), &sel, &err) < 0) {
 		um_answer_error(rq, &err);
 		return;
 	}
-	c.grace_s = o.grace_s;
 	if (um_object_key(prefix, rq->rt.kind, rq->rt.ns, NULL) < 0) {
 		um_answer_bad_request(rq, "the namespace is too long");
 		return;
 	}
-	um_store_list(um_api_store(rq->api, rq->rt.kind), prefix, NULL, collect, &c);
-	remove_all(rq, &c);
+	w = calloc(1, sizeof(*w));
+	if (!w) {
+		um_answer_no_memory(rq);
+		return;
+	}
+	w->rq = um_areq_ref(rq);
+	w->sel = sel;
+	w->grace_s = o.grace_s;
+	w->pending = 1;
+	um_store_list(um_api_store(rq->api, rq->rt.kind), prefix, NULL, collect, w);
+	sweep_some(w);
 }

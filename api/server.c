@@ -160,11 +160,29 @@ static void no_such_path(struct um_areq *rq)
 							"resource"});
 }
 
+/* Asked for, not known here: to go on would act for somebody else than the client thinks. */
+static bool impersonates(struct um_areq *rq)
+{
+	static const char *const fields[] = {"impersonate-user", "impersonate-group",
+					     "impersonate-uid"};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(fields); i++)
+		if (um_http_header(rq->http, fields[i]))
+			return true;
+	return false;
+}
+
 static void start(struct um_areq *rq)
 {
 	int routed = um_route(rq);
 
-	if (!rq->rt.open && um_authenticate(rq) < 0) {
+	if (impersonates(rq)) {
+		um_answer_status(rq,
+				 &(struct um_status){.code = 403,
+						     .reason = "Forbidden",
+						     .message = "impersonation is not supported by "
+								"this server"});
+	} else if (!rq->rt.open && um_authenticate(rq) < 0) {
 		um_answer_status(rq, &(struct um_status){.code = 401,
 							 .reason = "Unauthorized",
 							 .message = "Unauthorized"});

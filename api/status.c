@@ -259,8 +259,10 @@ const char *um_api_error_body(int status, const char *message, struct um_buf *b)
 	static const struct {
 		int code;
 		const char *reason;
-	} names[] = {{400, "BadRequest"}, {408, "Timeout"},    {413, "RequestEntityTooLarge"},
-		     {414, "BadRequest"}, {431, "BadRequest"}, {503, "ServiceUnavailable"}};
+	} names[] = {
+		{400, "BadRequest"},	    {408, "Timeout"},	 {413, "RequestEntityTooLarge"},
+		{429, "TooManyRequests"},   {414, "BadRequest"}, {431, "BadRequest"},
+		{503, "ServiceUnavailable"}};
 	struct um_status s = {.code = status, .reason = "", .message = message};
 
 	for (size_t i = 0; i < UM_ARRAY_LEN(names); i++)

@@ -9,7 +9,7 @@ static const char *const type_names[EV_TYPES] = {"ADDED", "MODIFIED", "DELETED"}
 
 #define BOOKMARK_NS (60 * UM_NSEC_PER_SEC)
 #define TIMEOUT_MIN_S 1800 /* where the client names none; twice that at most */
-enum { INITIAL_BYTES = 1 << 20, INITIAL_OBJECTS = 500 };
+enum { INITIAL_BYTES = 256 << 10, INITIAL_OBJECTS = 100 }; /* before the loop gets its turn */
 
 struct um_frame {
 	const struct um_store *store;

@@ -13,7 +13,7 @@
 /* Waits between two looks at a namespace that is not empty yet: pods take their grace. */
 #define FIRST_LOOK_NS (20 * UM_NSEC_PER_MSEC)
 #define LAST_LOOK_NS (2 * UM_NSEC_PER_SEC)
-enum { REMOVALS_PER_LOOK = 200 };
+enum { REMOVALS_PER_LOOK = 50 };
 
 struct leaving {
 	struct um_namespaces *all;
@@ -61,7 +61,8 @@ static bool note_name(void *arg, const struct um_store_kv *kv)
 }
 
 /* How many objects of the kind there still are (at most REMOVALS_PER_LOOK). */
-static size_t empty_kind(struct um_namespaces *all, const struct um_kind *k, const char *ns)
+static size_t empty_kind(struct um_namespaces *all, const struct um_kind *k, const char *ns,
+			 bool *progress)
 {
 	struct names n = {0};
 	char prefix[UM_OBJECT_KEY_MAX];
@@ -74,22 +75,22 @@ static size_t empty_kind(struct um_namespaces *all, const struct um_kind *k, con
 	found = n.list.len;
 	for (size_t i = 0; i < n.list.len; i++) {
 		/* A refusal is met again at the next look. */
-		if (um_api_remove(all->api, k, ns, n.list.items[i]) < 0)
-			found = found ? found : 1;
+		if (um_api_remove(all->api, k, ns, n.list.items[i]) > 0)
+			*progress = true;
 		free(n.list.items[i]);
 	}
 	um_vec_release(&n.list);
 	return found;
 }
 
-static size_t empty(struct um_namespaces *all, const char *ns)
+static size_t empty(struct um_namespaces *all, const char *ns, bool *progress)
 {
 	size_t n_kinds, left = 0;
 	const struct um_kind *const *kinds = um_schema_kinds(&n_kinds);
 
 	for (size_t i = 0; i < n_kinds; i++)
 		if (kinds[i]->namespaced)
-			left += empty_kind(all, kinds[i], ns);
+			left += empty_kind(all, kinds[i], ns, progress);
 	return left;
 }
 
@@ -134,12 +135,16 @@ static int let_go(struct um_namespaces *all, const char *ns)
 static void on_look(void *arg)
 {
 	struct leaving *lv = arg;
+	bool progress = false;
 
-	if (!empty(lv->all, lv->name) && let_go(lv->all, lv->name) == -ENOENT) {
+	if (!empty(lv->all, lv->name, &progress) && let_go(lv->all, lv->name) == -ENOENT) {
 		leaving_free(lv);
 		return;
 	}
-	lv->delay_ns = lv->delay_ns * 2 < LAST_LOOK_NS ? lv->delay_ns * 2 : LAST_LOOK_NS;
+	if (progress)
+		lv->delay_ns = FIRST_LOOK_NS;
+	else
+		lv->delay_ns = lv->delay_ns * 2 < LAST_LOOK_NS ? lv->delay_ns * 2 : LAST_LOOK_NS;
 	um_timer_start(lv->timer, lv->delay_ns);
 }
 

@@ -39,6 +39,7 @@ struct um_http_server_opts {
 	/* 0 picks the value in brackets. */
 	unsigned max_conns;	     /* [4096]; when full the longest idle one goes */
 	unsigned max_conns_per_peer; /* [half of max_conns] */
+	size_t body_total;	     /* bytes of whole bodies held at a time, in all [64 MiB] */
 	size_t output_cap;	     /* unsent bytes of a streamed response [4 MiB] */
 	int64_t head_timeout_ns;     /* [10 s] */
 	int64_t body_timeout_ns;     /* [60 s] */

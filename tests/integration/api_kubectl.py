@@ -321,6 +321,8 @@ def rest(s):
         ok(code == 200, page + " needs no identity", r)
     code, r = s.request("GET", "/api/v1/pods", user=None)
     ok(code == 401 and r["reason"] == "Unauthorized", "nobody: 401", r)
+    code, r = s.request("GET", CMS, headers={"Impersonate-User": "x"})
+    ok(code == 403 and "impersonation" in r["message"], "impersonation is refused", r)
     code, r = s.request("GET", "/api/v1/frobs")
     ok(code == 404 and r["kind"] == "Status" and r["status"] == "Failure", "unknown resource", r)
     code, r = s.request("POST", "/version", {})

@@ -116,7 +116,7 @@ static void load_file(struct agent_static *s, int dirfd, const char *name)
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(MANIFEST_MAX_BYTES);
 	struct um_error err = UM_ERROR_INIT;
 	struct agent_pod *known;
-	struct um_json *pod;
+	struct um_json *pod = NULL;
 	struct file *f;
 	char uid[64];
 

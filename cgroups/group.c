@@ -56,7 +56,7 @@ static struct um_cgroup *group_new(const struct um_cgroups *host, const char *pa
 		free(cg);
 		return NULL;
 	}
-	sprintf(cg->path, "/%s", path + strspn(path, "/"));
+	snprintf(cg->path, strlen(path) + 2, "/%s", path + strspn(path, "/"));
 	for (size_t n = strlen(cg->path); n > 1 && cg->path[n - 1] == '/'; n--)
 		cg->path[n - 1] = '\0';
 	return cg;

@@ -83,7 +83,8 @@ static int run(int argc, char **argv)
 		opt.pod_range = NULL;
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
-	if (um_loop_new(NULL, 4, &loop) < 0 || um_loop_on_signal(loop, SIGTERM, on_stop, loop) < 0 ||
+	if (um_loop_new(NULL, 4, &loop) < 0 ||
+	    um_loop_on_signal(loop, SIGTERM, on_stop, loop) < 0 ||
 	    um_loop_on_signal(loop, SIGINT, on_stop, loop) < 0) {
 		um_error_set(&err, -ENOMEM, "out of memory");
 		return cli_fail("agent", &err);

@@ -74,8 +74,7 @@ static int read_config(const struct cli_option *options, const char *path, struc
 		return um_error_wrap(err, r, "%s", path);
 	if (docs->len > 1 || (docs->len && !um_json_is(docs->first, UM_JSON_OBJ)))
 		return um_error_set(err, -EINVAL, "%s: want one document of key: value", path);
-	um_json_foreach(it, docs->first)
-	{
+	um_json_foreach (it, docs->first) {
 		r = set_from_file(options, it, path, err);
 		if (r < 0)
 			return r;
@@ -90,7 +89,8 @@ int cli_parse(const char *verb, const struct cli_option *options, int argc, char
 	int n = 0, c, index;
 
 	for (; options[n].name && n < OPTIONS_MAX; n++)
-		longs[n] = (struct option){options[n].name, options[n].value_name != NULL, NULL, 'o'};
+		longs[n] =
+			(struct option){options[n].name, options[n].value_name != NULL, NULL, 'o'};
 	longs[n] = (struct option){"config", 1, NULL, 'C'};
 	longs[n + 1] = (struct option){"help", 0, NULL, 'h'};
 	for (int pass = 0; pass < 2; pass++) { /* first the file, then the flags over it */
@@ -105,8 +105,7 @@ int cli_parse(const char *verb, const struct cli_option *options, int argc, char
 				return UM_EXIT_USAGE;
 			}
 			if (c == 'o' && pass == 1)
-				*options[index].value =
-					options[index].value_name ? optarg : "true";
+				*options[index].value = options[index].value_name ? optarg : "true";
 			if (c == '?')
 				return UM_EXIT_USAGE;
 		}

@@ -47,8 +47,8 @@ um_must_check int um_net_attach(struct um_net *n, const char *uid, int netns_fd,
 /* Removes the link and gives the address back. What is missing is success. */
 um_must_check int um_net_detach(struct um_net *n, const char *uid, struct um_error *err);
 /* Detaches every pod that @keep does not want. */
-um_must_check int um_net_sweep(struct um_net *n, bool (*keep)(void *arg, const char *uid), void *arg,
-			       struct um_error *err);
+um_must_check int um_net_sweep(struct um_net *n, bool (*keep)(void *arg, const char *uid),
+			       void *arg, struct um_error *err);
 /* Puts the static rules back when somebody flushed them; true in *ret_healed then. */
 um_must_check int um_net_check(struct um_net *n, bool *ret_healed, struct um_error *err);
 /* `umiak ... --down`: removes the table, all links and addresses of ours. */

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The API server with the real kubectl, and with bytes that no kubectl sends.
 
-Runs in a network namespace of its own. kubectl versions: kubectl-1.20 (Debian's; looked for in
-$KUBECTL_1_20, then in PATH), kubectl.1.27 and kubectl.1.33 beside the file that kubectl is.
+Runs in a network namespace of its own. kubectl versions: Debian's 1.20, and kubectl.1.27 and
+kubectl.1.33 beside the file that kubectl really is.
 """
 import base64
 import http.client
@@ -19,8 +19,32 @@ import tempfile
 import threading
 import time
 
+
+
+def debian_kubectl():
+    """Debian's kubectl: installed, or unpacked aside where another package owns its place."""
+    cache = os.path.join(os.environ["BUILD"], "kubectl-1.20")
+    path = os.path.join(cache, "usr/bin/kubectl")
+    if os.path.exists(path):
+        return path
+    owner = subprocess.run(["dpkg", "-S", "/usr/bin/kubectl"], stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL, text=True)
+    if owner.stdout.startswith("kubernetes-client"):
+        return "/usr/bin/kubectl"
+    try:
+        os.makedirs(cache, exist_ok=True)
+        subprocess.run(["apt-get", "download", "-qq", "kubernetes-client"], cwd=cache, timeout=120,
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deb = [f for f in os.listdir(cache) if f.endswith(".deb")][0]
+        subprocess.run(["dpkg-deb", "-x", deb, "."], cwd=cache, check=True)
+        return path
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return ""
+
+
 if os.environ.get("UM_IN_NETNS") != "1":
     os.environ["UM_IN_NETNS"] = "1"
+    os.environ["UM_KUBECTL_1_20"] = debian_kubectl()
     os.execvp("unshare", ["unshare", "-n", sys.executable] + sys.argv)
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
@@ -671,7 +695,7 @@ def bad_http(s):
            b'"kind":"Status"' in out, "bad HTTP: " + name, out[:500])
     try:
         c = ssl.create_default_context(cafile=s.dir + "/pki/ca.crt")
-        c.load_cert_chain(other_ca + "/x.crt", other_ca + "/x.key")
+        c.load_cert_chain(stranger.dir + "/pki/admin.crt", stranger.dir + "/pki/admin.key")
         h = http.client.HTTPSConnection("127.0.0.1", s.port, context=c, timeout=5)
         h.request("GET", "/version")
         h.getresponse()
@@ -810,11 +834,11 @@ def restart(s):
 
 def find_kubectls():
     found = []
-    old = os.environ.get("KUBECTL_1_20") or shutil.which("kubectl-1.20")
-    if old and os.path.exists(old):
+    old = os.environ.get("UM_KUBECTL_1_20")
+    if old:
         found.append(("1.20", old))
     else:
-        skip("kubectl 1.20", "Debian's kubectl is not here (KUBECTL_1_20)")
+        skip("kubectl 1.20", "kubectl 1.20 is not installed")
     main = shutil.which("kubectl")
     beside = os.path.dirname(os.path.realpath(main)) if main else ""
     for v in ("1.27", "1.33"):
@@ -822,23 +846,16 @@ def find_kubectls():
         if main and os.path.exists(path):
             found.append((v, path))
         else:
-            skip("kubectl " + v, "not installed")
+            skip("kubectl " + v, "kubectl %s is not installed" % v)
     return found
 
 
-def make_other_ca(directory):
-    run = lambda *a: subprocess.run(["openssl"] + list(a), cwd=directory, check=True,
-                                    stderr=subprocess.DEVNULL)
-    run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
-        "x.key", "-out", "x.crt", "-subj", "/O=system:masters/CN=evil", "-days", "2")
-
-
 tmp = tempfile.mkdtemp(prefix="um-api-")
-other_ca = os.path.join(tmp, "other")
-os.mkdir(other_ca)
-make_other_ca(other_ca)
+stranger = Server(os.path.join(tmp, "stranger"), nodes=())
 server = Server(os.path.join(tmp, "d"))
 try:
+    stranger.start()
+    stranger.stop()
     server.start()
     for node in server.nodes:
         register_node(server, node)

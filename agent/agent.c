@@ -91,6 +91,29 @@ static int open_net(struct um_agent *a, struct um_error *err)
 	return a->opt.pod_range ? um_net_open(&cfg, &a->net, err) : 0;
 }
 
+static int64_t grace_of(const struct um_json *pod)
+{
+	int64_t s = um_json_get_i64(pod, "metadata.deletionGracePeriodSeconds",
+				    um_json_get_i64(pod, "spec.terminationGracePeriodSeconds",
+						    DEFAULT_GRACE));
+
+	return (s < 0 ? 0 : s > 86400 * 365 ? 86400 * 365 : s) * UM_NSEC_PER_SEC;
+}
+
+/* Ends the re-adopted pods that their source no longer names. */
+static void end_unknown(struct um_agent *a, bool statics)
+{
+	struct agent_pod *p, *tmp;
+
+	HASH_ITER(hh, a->pods, p, tmp)
+	{
+		if (p->known || p->is_static != statics)
+			continue;
+		p->removed = true;
+		pod_end(p, grace_of(p->obj));
+	}
+}
+
 int um_agent_new(struct um_loop *l, const struct um_agent_options *opt, struct um_agent **ret,
 		 struct um_error *err)
 {
@@ -119,6 +142,7 @@ int um_agent_new(struct um_loop *l, const struct um_agent_options *opt, struct u
 		um_agent_free(a);
 		return r;
 	}
+	end_unknown(a, true);
 	*ret = a;
 	return 0;
 }
@@ -157,15 +181,6 @@ bool um_agent_idle(const struct um_agent *a)
 		if (p->job)
 			return false;
 	return true;
-}
-
-static int64_t grace_of(const struct um_json *pod)
-{
-	int64_t s = um_json_get_i64(
-		pod, "metadata.deletionGracePeriodSeconds",
-		um_json_get_i64(pod, "spec.terminationGracePeriodSeconds", DEFAULT_GRACE));
-
-	return (s < 0 ? 0 : s > 86400 * 365 ? 86400 * 365 : s) * UM_NSEC_PER_SEC;
 }
 
 int um_agent_pod_put(struct um_agent *a, const struct um_json *pod, struct um_error *err)
@@ -217,13 +232,6 @@ void um_agent_pod_remove(struct um_agent *a, const char *uid)
 
 void um_agent_source_synced(struct um_agent *a)
 {
-	struct agent_pod *p, *tmp;
-
 	a->synced = true;
-	HASH_ITER (hh, a->pods, p, tmp) {
-		if (p->known || p->is_static)
-			continue;
-		p->removed = true;
-		pod_end(p, grace_of(p->obj));
-	}
+	end_unknown(a, false);
 }

@@ -174,7 +174,10 @@ void bundle_work(struct agent_job *j)
 		return;
 	snprintf(target, sizeof(target), "%s/rootfs", bundle);
 	snprintf(id, sizeof(id), "%s-%s.%d", j->pod->uid, j->ctr->name, j->ctr->attempt);
-	j->result = make_bundle_folders(j, bundle, &j->err);
+	if (access(bundle, F_OK) == 0) /* a try that a crash or an error ended half way */
+		j->result = remove_bundle(j->pod, strrchr(bundle, '/') + 1, &j->err);
+	if (j->result == 0)
+		j->result = make_bundle_folders(j, bundle, &j->err);
 	if (j->result == 0)
 		j->result = write_pod_files(j->pod, &j->err);
 	UM_FAULT("agent.bundle.folders");

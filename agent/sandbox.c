@@ -412,7 +412,7 @@ static int delete_container(const struct agent_pod *p, const char *id, struct um
 	return 0;
 }
 
-static int remove_bundle(const struct agent_pod *p, const char *bundle, struct um_error *err)
+int remove_bundle(const struct agent_pod *p, const char *bundle, struct um_error *err)
 {
 	char path[4096], target[4200], id[200];
 	int r;

@@ -142,8 +142,10 @@ int um_rootfs_release(struct um_images *s, const char *id, const char *target, s
 
 	if (!id_ok(id))
 		return um_error_set(err, -EINVAL, "snapshot id \"%s\"", id);
-	if (target && umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL &&
-	    errno != ENOENT)
+	/* More than once where a crash came between a mount and its use. */
+	while (target && umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		;
+	if (target && errno != EINVAL && errno != ENOENT)
 		return um_error_errno(err, -errno, "unmount %s", target);
 	UM_FAULT("rootfs.snapshot-unmounted");
 	snprintf(path, sizeof(path), "snapshots/%s", id);

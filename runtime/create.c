@@ -453,6 +453,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	if (r >= 0) {
 		in.cg = c->cg;
 		in.sync_fd = pair[1];
+		in.state_dir_fd = c->dir;
 		in.creator_fd = c->sync_fd = pair[0];
 		r = bring_up(c, &in, opts, err);
 	}

@@ -208,6 +208,24 @@ static void fail(int fd, const struct um_error *err)
 	_exit(1);
 }
 
+/* Closes every fd from @base on but the two: the host's directories and locks end here. */
+static int keep_only(unsigned base, int one, int two)
+{
+	int low = one < two ? one : two, high = one < two ? two : one;
+	unsigned next = base;
+
+	for (int i = 0; i < 2; i++) {
+		int keep = i ? high : low;
+
+		if (keep < 0 || (unsigned)keep < next)
+			continue;
+		if ((unsigned)keep > next && um_sys_close_range(next, (unsigned)keep - 1, 0) < 0)
+			return -errno;
+		next = (unsigned)keep + 1;
+	}
+	return um_sys_close_range(next, ~0U, 0) < 0 ? -errno : 0;
+}
+
 void um_init_main(struct um_init *in)
 {
 	struct um_error err = UM_ERROR_INIT;
@@ -216,6 +234,7 @@ void um_init_main(struct um_init *in)
 	int r, report = in->sync_fd;
 
 	um_close(in->creator_fd);
+	um_close(in->state_dir_fd); /* the lock is the creator's */
 	if (in->die_with_parent)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	um_process_reset_signals();
@@ -233,6 +252,8 @@ void um_init_main(struct um_init *in)
 		r = um_process_home(in->arena, &in->spec->process);
 	if (r >= 0 && in->spec->has_process)
 		r = um_process_find(&in->spec->process, path, sizeof(path), &err);
+	if (r >= 0 && (r = keep_only(3 + in->preserve_fds, in->sync_fd, in->start_fd)) < 0)
+		um_error_errno(&err, r, "close_range");
 	if (r >= 0)
 		r = um_sync_send(in->sync_fd, UM_SYNC_READY, NULL);
 	if (r >= 0)

@@ -15,6 +15,7 @@ struct um_init {
 	struct um_seccomp_prog seccomp;
 	int sync_fd;	     /* to the creator */
 	int creator_fd;	     /* the creator's end, closed first */
+	int state_dir_fd;    /* closed with it */
 	int start_fd;	     /* listening socket that `start` connects to; -1: go on at once */
 	int console_fd;	     /* connected console socket, -1: none */
 	int ns_fds[UM_NS_N]; /* namespaces to join, -1 */

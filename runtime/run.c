@@ -108,12 +108,12 @@ int um_runtime_run(const struct um_runtime *rt, const struct um_runtime_create *
 	if (r < 0)
 		return r;
 	r = go(&c, err);
+	c.dir = um_close(c.dir); /* set-up is over: others may take the lock while we wait */
 	if (r >= 0 && !o.detach)
 		r = wait_for(&c, &signals, master, err);
 	if (r < 0 || (!o.detach && !o.keep)) {
 		int d;
 
-		c.dir = um_close(c.dir); /* delete takes the lock itself */
 		if (r < 0)
 			um_sys_pidfd_signal(c.pidfd, SIGKILL);
 		if (r < 0 && !o.as_sibling)

@@ -143,7 +143,7 @@ static int spawn_helper(struct shim_ctr *c, const char *bundle, const char *cons
 			const struct child_stdio *io)
 {
 	char pid_file[600], err_file[600];
-	char *argv[24];
+	char *argv[26];
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
 	sigset_t set;
@@ -159,6 +159,8 @@ static int spawn_helper(struct shim_ctr *c, const char *bundle, const char *cons
 	ARG(shim_opt.oci_root);
 	ARG("--log");
 	ARG(err_file);
+	ARG("--log-format");
+	ARG("json");
 	ARG("run");
 	ARG("--detach");
 	ARG("--as-sibling");
@@ -334,6 +336,21 @@ static void exited(struct shim_ctr *c, int status)
 	tell(c);
 }
 
+/* Of a JSON log line only the value of "msg" is of interest, with its quotes undone. */
+static void unwrap_message(char *text)
+{
+	char *from = strstr(text, "\"msg\":\""), *to = text;
+
+	if (!from)
+		return;
+	for (from += 7; *from && *from != '"'; from++) {
+		if (*from == '\\' && from[1])
+			from++;
+		*to++ = *from;
+	}
+	*to = '\0';
+}
+
 static void start_failed(struct shim_ctr *c, int status)
 {
 	char path[600], text[600];
@@ -347,6 +364,7 @@ static void start_failed(struct shim_ctr *c, int status)
 	nl = strchr(text, '\n');
 	if (nl)
 		*nl = '\0';
+	unwrap_message(text);
 	shim_answer_error(c->start_client, c->start_seq, 5, text);
 	release(c);
 }

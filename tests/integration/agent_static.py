@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""Static pods on a node without a server: life, restarts, volumes, probes, adoption, crashes."""
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from umtest import *  # noqa
+
+private_namespaces()
+
+LOOP = "trap 'echo bye; exit 0' TERM; while true; do sleep 0.1; done"
+
+
+def ctr(script, name="main", **more):
+    return {"name": name, "image": "busybox", "command": ["sh", "-c", script], **more}
+
+
+def test_a_pod_runs_and_ends_with_its_manifest(node):
+    node.busybox()
+    node.run()
+    node.manifest("hello", {"containers": [ctr("echo hello; " + LOOP)]})
+    wait_for("the greeting", lambda: "hello" in node.logs("hello"))
+    node.remove("hello")
+    wait_for("the end", lambda: "bye" in node.logs("hello"))
+    node.assert_no_leaks()
+
+
+def test_environment_command_and_expansion(node):
+    node.busybox(extra=("--env", "FROM_IMAGE=yes"))
+    node.run()
+    node.manifest("env", {"containers": [ctr(
+        "echo $A $B $FROM_IMAGE; echo uid=$(id -u) pwd=$(pwd); echo $0 $1; " + LOOP,
+        args=["$(A)", "$$(A)"], workingDir="/tmp",
+        env=[{"name": "A", "value": "one"}, {"name": "B", "value": "$(A)-$(NONE)"},
+             {"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        securityContext={"runAsUser": 1000})]})
+    out = wait_for("output", lambda: node.logs("env").count("\n") >= 2 and node.logs("env"))
+    assert "one one-$(NONE) yes" in out, out
+    assert "uid=1000 pwd=/tmp" in out, out
+    assert "one $(A)" in out, out
+
+
+def test_a_killed_container_is_started_again(node):
+    node.busybox()
+    node.run()
+    node.manifest("again", {"containers": [ctr("echo up; " + LOOP)]})
+    wait_for("up", lambda: "up" in node.logs("again"))
+    os.kill(node.ctr_pid("again"), signal.SIGKILL)
+    wait_for("up again", lambda: "up" in node.logs("again", attempt=1), timeout=5)
+
+
+def test_a_failing_container_backs_off(node):
+    node.busybox()
+    node.run()
+    node.manifest("crash", {"containers": [ctr("echo try; exit 3")]})
+    wait_for("the second try", lambda: "try" in node.logs("crash", attempt=1))
+    wait_for("back-off", lambda: "reason=BackOff" in node.log_text())
+    time.sleep(1)
+    assert not node.logs("crash", attempt=2)
+
+
+def test_restart_policies(node):
+    node.busybox()
+    node.run()
+    node.manifest("never", {"restartPolicy": "Never", "containers": [ctr("echo once; exit 1")]})
+    node.manifest("onfailure", {"restartPolicy": "OnFailure",
+                                "containers": [ctr("echo done; exit 0")]})
+    wait_for("both ended", lambda: node.log_text().count("to=done") == 2)
+    assert not node.logs("never", attempt=1) and not node.logs("onfailure", attempt=1)
+    node.remove("never")
+    node.remove("onfailure")
+    node.assert_no_leaks()
+
+
+def test_init_containers_run_in_order_before_the_others(node):
+    node.busybox()
+    node.run()
+    shared = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    node.manifest("init", {
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "initContainers": [ctr("echo 1 >>/v/f", "first", **shared),
+                           ctr("echo 2 >>/v/f", "second", **shared)],
+        "containers": [ctr("cat /v/f; " + LOOP, **shared)]})
+    assert wait_for("output", lambda: node.logs("init")) == "1\n2"
+
+
+def test_host_path_and_read_only_mounts(node):
+    node.busybox()
+    node.run()
+    os.mkdir(node.path("data"))
+    with open(node.path("data", "f"), "w") as f:
+        f.write("from the host\n")
+    node.manifest("host", {
+        "volumes": [{"name": "d", "hostPath": {"path": node.path("data"), "type": "Directory"}}],
+        "containers": [ctr("cat /d/f; touch /d/g 2>&1; touch /x 2>&1; " + LOOP,
+                           volumeMounts=[{"name": "d", "mountPath": "/d", "readOnly": True}],
+                           securityContext={"readOnlyRootFilesystem": True})]})
+    out = wait_for("output", lambda: node.logs("host").count("\n") >= 2 and node.logs("host"))
+    assert "from the host" in out and out.count("Read-only file system") == 2, out
+
+
+def test_containers_of_a_pod_share_what_they_should(node):
+    node.busybox()
+    node.run()
+    node.manifest("two", {"shareProcessNamespace": True, "containers": [
+        ctr("echo x >/dev/shm/f; " + LOOP, "a"),
+        ctr("sleep 0.5; cat /dev/shm/f; ps | grep -c 'sleep'; " + LOOP, "b")]})
+    out = wait_for("output", lambda: node.logs("two", "b").count("\n") and node.logs("two", "b"))
+    assert out.splitlines()[0] == "x" and int(out.splitlines()[1]) >= 2, out
+    node.remove("two")
+    node.assert_no_leaks()
+
+
+def test_exec_probes(node):
+    node.busybox()
+    node.run()
+    node.manifest("probed", {"containers": [ctr(
+        "echo up; touch /tmp/ok; sleep 1.5; rm /tmp/ok; " + LOOP,
+        livenessProbe={"exec": {"command": ["cat", "/tmp/ok"]}, "periodSeconds": 1,
+                       "failureThreshold": 1})]})
+    wait_for("the restart", lambda: "up" in node.logs("probed", attempt=1), timeout=15)
+    assert "failed its liveness probe" in node.log_text()
+
+
+def test_wrong_manifests_are_refused_by_field(node):
+    node.busybox()
+    node.run()
+    node.manifest("bad", {"containers": [ctr("true", imagePullPolicy="Sometimes")]})
+    wait_for("the refusal", lambda: "spec.containers[0].imagePullPolicy" in node.log_text())
+    node.manifest("unknown", {"containers": [ctr("true", nonsense=1)]})
+    wait_for("the refusal", lambda: "nonsense" in node.log_text())
+
+
+def test_an_unknown_image_is_said_and_waited_for(node):
+    node.run()
+    node.manifest("later", {"containers": [ctr("echo here; " + LOOP)]})
+    wait_for("the complaint", lambda: "is not in this node's store" in node.log_text())
+    node.busybox()
+    wait_for("the pod", lambda: "here" in node.logs("later"), timeout=25)
+
+
+def test_the_agent_may_be_killed_and_pods_run_on(node):
+    node.busybox()
+    node.run()
+    node.manifest("stay", {"containers": [ctr("echo up; " + LOOP)]})
+    wait_for("up", lambda: "up" in node.logs("stay"))
+    wait_for("the news of it", lambda: "Started container main" in node.log_text())
+    pid = node.ctr_pid("stay")
+    node.stop(signal.SIGKILL)
+    time.sleep(0.2)
+    assert alive(pid)
+    node.run()
+    wait_for("adoption", lambda: node.log_text().count("Started container main") == 2)
+    assert node.ctr_pid("stay") == pid
+    os.kill(pid, signal.SIGKILL)
+    wait_for("the restart", lambda: "up" in node.logs("stay", attempt=1))
+    node.remove("stay")
+    node.assert_no_leaks()
+
+
+def test_an_exit_while_the_agent_is_away_is_known(node):
+    node.busybox()
+    node.run()
+    node.manifest("away", {"containers": [ctr("echo up; " + LOOP)]})
+    wait_for("up", lambda: "up" in node.logs("away"))
+    pid = node.ctr_pid("away")
+    node.stop(signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.2)
+    node.run()
+    wait_for("the restart", lambda: "up" in node.logs("away", attempt=1))
+
+
+def test_a_manifest_removed_while_the_agent_is_away_ends_its_pod(node):
+    node.busybox()
+    node.run()
+    node.manifest("gone", {"containers": [ctr("echo up; " + LOOP)]})
+    wait_for("up", lambda: "up" in node.logs("gone"))
+    node.stop(signal.SIGKILL)
+    node.remove("gone")
+    node.run()
+    node.assert_no_leaks()
+
+
+def test_a_killed_shim_costs_a_restart_and_nothing_else(node):
+    node.busybox()
+    node.run()
+    node.manifest("shim", {"containers": [ctr("echo up; " + LOOP)]})
+    wait_for("up", lambda: "up" in node.logs("shim"))
+    pid = node.ctr_pid("shim")
+    for shim in processes("umiak-shim --dir " + node.dir):
+        os.kill(shim, signal.SIGKILL)
+    wait_for("the restart", lambda: "up" in node.logs("shim", attempt=1))
+    assert not alive(pid)
+    node.remove("shim")
+    node.assert_no_leaks()
+
+
+def test_a_process_that_ignores_term_is_killed_after_the_grace(node):
+    node.busybox()
+    node.run()
+    node.manifest("deaf", {"terminationGracePeriodSeconds": 1, "containers": [
+        ctr("trap '' TERM; echo up; while true; do sleep 0.1; done")]})
+    wait_for("up", lambda: "up" in node.logs("deaf"))
+    start = time.monotonic()
+    node.remove("deaf")
+    node.assert_no_leaks()
+    assert time.monotonic() - start > 0.9
+
+
+def test_memory_limits_kill_and_say_so(node):
+    node.busybox()
+    node.run()
+    node.manifest("oom", {"restartPolicy": "Never", "containers": [ctr(
+        "echo up; tail -c 200m /dev/zero | tail >/dev/null",
+        resources={"limits": {"memory": "20Mi"}, "requests": {"memory": "20Mi"}})]})
+    wait_for("the end", lambda: "to=done" in node.log_text(), timeout=30)
+    saved = glob.glob(node.path("state", "pods", "*", "pod.json"))
+    st = json.loads(read(saved[0]))["pod"]["status"]["containerStatuses"][0]
+    assert st["state"]["terminated"]["reason"] == "OOMKilled", st
+
+
+FAULTS = ["agent.pod-saved", "agent.sandbox.folders", "agent.sandbox.cgroup",
+          "agent.sandbox.shim", "agent.sandbox.network", "agent.bundle.folders",
+          "rootfs.snapshot-made", "agent.bundle.mounted", "agent.bundle.config",
+          "agent.retire", "rootfs.snapshot-unmounted", "agent.cleanup.shim",
+          "agent.cleanup.network", "agent.cleanup.folders", "agent.pod-gone"]
+
+
+def test_a_kill_at_every_step_of_the_agent_leaves_nothing(node):
+    node.busybox()
+    for fault in FAULTS:
+        node.env = {"UMIAK_FAULT": fault, "UMIAK_FAULT_ONCE": node.path("once-" + fault)}
+        node.start()
+        node.manifest("f", {"containers": [ctr("echo up; " + LOOP)]})
+        died = False
+        for _ in range(200):  # the kill comes while it starts, or when it is told to end
+            if node.proc.poll() is not None:
+                died = True
+                break
+            if "up" in node.logs("f") and os.path.exists(node.path("manifests", "f.json")):
+                os.kill(node.ctr_pid("f"), signal.SIGKILL)  # it is retired ...
+                time.sleep(0.3)
+                node.remove("f")  # ... and the pod ended
+            time.sleep(0.05)
+        assert died, f"{fault} was never reached"
+        node.proc = None
+        node.env = {}
+        node.manifest("f", {"containers": [ctr("echo up; " + LOOP)]})
+        node.run()
+        wait_for(f"the pod after {fault}", lambda: "up" in node.logs("f", attempt=0))
+        node.remove("f")
+        try:
+            node.assert_no_leaks()
+        except AssertionError as e:
+            raise AssertionError(f"after {fault}: {e}")
+        node.stop()
+        sh("rm", "-rf", node.path("log"))
+        os.mkdir(node.path("log"))
+
+
+def test_the_leak_counter_sees_planted_leaks(node):
+    node.busybox()
+    node.run()
+    planted = [f"{CGROUPS}/pids/{node.cgroup}/pods/besteffort/podX"]
+    for p in planted:
+        os.makedirs(p)
+    os.makedirs(node.path("run", "pods", "left"))
+    sh("mount", "-t", "tmpfs", "t", node.path("run", "pods", "left"))
+    kinds = {l.split()[0] for l in node.leaks()}
+    assert kinds >= {"cgroup", "mount", "folder"}, kinds
+    sh("umount", node.path("run", "pods", "left"))
+
+
+main(globals())

@@ -289,6 +289,13 @@ void um_conn_consume(struct um_conn *c, size_t n)
 	update_reading(c);
 }
 
+int um_conn_copy_out(struct um_conn *c, void *to, size_t n)
+{
+	ev_ssize_t got = evbuffer_copyout(bufferevent_get_input(c->bev), to, n);
+
+	return got == (ev_ssize_t)n ? 0 : -EAGAIN;
+}
+
 size_t um_conn_unread(struct um_conn *c)
 {
 	return evbuffer_get_length(bufferevent_get_input(c->bev));

@@ -44,6 +44,8 @@ SSL *um_conn_ssl(struct um_conn *c);
 const char *um_conn_peek(struct um_conn *c, size_t *ret_len);
 void um_conn_consume(struct um_conn *c, size_t n);
 size_t um_conn_unread(struct um_conn *c);
+/* Copies the first @n unread bytes without consuming them. 0, or -EAGAIN: there are fewer. */
+int um_conn_copy_out(struct um_conn *c, void *to, size_t n);
 /* Asks for on_data again though no byte arrives: what is unread can now be used. */
 void um_conn_wake(struct um_conn *c);
 /* Unread bytes are not even noticed while off, nor is a close. */

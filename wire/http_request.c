@@ -9,6 +9,7 @@ void um_http_req_free(struct um_http_req *r)
 {
 	if (!r)
 		return;
+	r->h->server->body_bytes -= r->body.len;
 	free(r->target);
 	free(r->query_text);
 	um_vec_release(&r->params);

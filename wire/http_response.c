@@ -169,6 +169,11 @@ void um_http_stream_end(struct um_http_req *r)
 	finish(r);
 }
 
+void um_http_stream_abort(struct um_http_req *r)
+{
+	um_conn_cut(r->h->c, -ECONNABORTED, "the response was broken off");
+}
+
 struct um_conn *um_http_upgrade(struct um_http_req *r, const char *protocol,
 				const struct um_conn_events *ev, void *arg)
 {

@@ -11,6 +11,7 @@
 enum {
 	MAX_CONNS_DEFAULT = 4096,
 	OUTPUT_CAP_DEFAULT = 4 << 20,
+	BODY_TOTAL_DEFAULT = 64 << 20,
 	PIPELINE_PENDING_MAX = 256 << 10, /* no next request while more output waits */
 	DISCARD_MAX = 4 << 20,
 	ACCEPT_BATCH = 64,
@@ -266,7 +267,13 @@ static void on_body(struct hconn *h, struct um_http1_span span)
 		r->body_fn(r->body_arg, r, span.data, span.len);
 		return;
 	}
+	if (h->server->body_bytes + span.len > h->server->o.body_total) {
+		um_hconn_refuse(h, 429, "too many bytes in the bodies of requests; try again");
+		return;
+	}
 	x = um_buf_add(&r->body, span.data, span.len);
+	if (!x)
+		h->server->body_bytes += span.len;
 	if (x == -EMSGSIZE)
 		um_hconn_refuse(h, 413, "the body is too large");
 	else if (x < 0)
@@ -602,6 +609,7 @@ int um_http_server_new(struct um_loop *l, const struct um_http_server_opts *o,
 	s->o = *o;
 	OR_DEFAULT(s->o.max_conns, MAX_CONNS_DEFAULT);
 	OR_DEFAULT(s->o.max_conns_per_peer, s->o.max_conns / 2 ? s->o.max_conns / 2 : 1);
+	OR_DEFAULT(s->o.body_total, BODY_TOTAL_DEFAULT);
 	OR_DEFAULT(s->o.output_cap, OUTPUT_CAP_DEFAULT);
 	OR_DEFAULT(s->o.head_timeout_ns, 10 * UM_NSEC_PER_SEC);
 	OR_DEFAULT(s->o.body_timeout_ns, 60 * UM_NSEC_PER_SEC);

@@ -39,6 +39,7 @@ struct um_http_server_opts {
 	/* 0 picks the value in brackets. */
 	unsigned max_conns;	     /* [4096]; when full the longest idle one goes */
 	unsigned max_conns_per_peer; /* [half of max_conns] */
+	size_t body_total;	     /* bytes of whole bodies held at a time, in all [64 MiB] */
 	size_t output_cap;	     /* unsent bytes of a streamed response [4 MiB] */
 	int64_t head_timeout_ns;     /* [10 s] */
 	int64_t body_timeout_ns;     /* [60 s] */
@@ -114,6 +115,9 @@ size_t um_http_stream_pending(const struct um_http_req *r);
 void um_http_stream_on_drain(struct um_http_req *r, void (*fn)(void *arg, struct um_http_req *r),
 			     void *arg);
 void um_http_stream_end(struct um_http_req *r);
+/* The rest cannot be had: ends the connection, so that no client takes the part for the whole.
+ * on_close comes. */
+void um_http_stream_abort(struct um_http_req *r);
 /* Answers 101 and hands the connection over; bytes that came behind the head are kept. The caller
  * owns it. NULL when the request asked for no upgrade or the connection is gone: @r is over too. */
 struct um_conn *um_http_upgrade(struct um_http_req *r, const char *protocol,

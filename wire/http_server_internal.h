@@ -77,6 +77,7 @@ struct um_http_server {
 	TAILQ_HEAD(, hconn) idle; /* longest idle first */
 	struct peer_count *peers;
 	struct um_http_server_stats stats;
+	size_t body_bytes; /* held by requests */
 	bool draining;
 	struct um_timer *drain_timer;
 	void (*drained)(void *arg);

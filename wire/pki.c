@@ -246,8 +246,7 @@ int um_pki_save(const struct um_pki_pair *p, const char *dir, const char *name,
 		r = um_error_errno(err, r, "save the certificate %s", name);
 	} else {
 		r = um_io_replace_file(AT_FDCWD, path, key.data, key.len, 0600, UM_IO_SYNC, err);
-		path[strlen(path) - 3] = '\0';
-		strcat(path, "crt"); /* as long as what it replaces */
+		memcpy(path + strlen(path) - 3, "crt", 3);
 		if (!r)
 			r = um_io_replace_file(AT_FDCWD, path, cert.data, cert.len, 0644,
 					       UM_IO_SYNC, err);
@@ -277,7 +276,7 @@ int um_pki_load(const char *dir, const char *name, struct um_pki_pair **ret, str
 	r = um_io_read_file(AT_FDCWD, path, &cert, err);
 	if (r < 0)
 		return r;
-	strcpy(path + strlen(path) - 3, "key");
+	memcpy(path + strlen(path) - 3, "key", 3);
 	r = um_io_read_file(AT_FDCWD, path, &key, err);
 	if (r < 0)
 		return r;

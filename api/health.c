@@ -1,0 +1,79 @@
+/* Fixed pages: health, version, OpenAPI. */
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "api/internal.h"
+
+static void health_text(struct um_areq *rq, struct um_buf *b, bool ready_page, bool ok)
+{
+	bool verbose = um_query_bool(rq, "verbose") || !ok;
+
+	if (!verbose) {
+		um_buf_adds(b, "ok");
+		return;
+	}
+	um_buf_adds(b, "[+]ping ok\n");
+	um_buf_adds(b, "[+]store ok\n");
+	if (ready_page)
+		um_buf_addf(b, "%s\n",
+			    ok ? "[+]namespaces ok" : "[-]namespaces failed: not there yet");
+	um_buf_addf(b, "%s check %s\n", ready_page ? "readyz" : "healthz",
+		    ok ? "passed" : "failed");
+}
+
+void um_handle_health(struct um_areq *rq)
+{
+	bool ready_page = !strncmp(um_http_path(rq->http), "/readyz", 7);
+	bool ok = !ready_page || um_api_ready(rq->api);
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4096);
+
+	if (*rq->rt.rest && strcmp(rq->rt.rest, "ping") && strcmp(rq->rt.rest, "store")) {
+		um_answer_text(rq, 404, "text/plain; charset=utf-8", "404 page not found\n", 19);
+		return;
+	}
+	health_text(rq, &b, ready_page, ok);
+	um_answer_text(rq, ok ? 200 : 500, "text/plain; charset=utf-8", b.data, b.len);
+}
+
+void um_handle_version(struct um_areq *rq)
+{
+	struct um_arena *a = rq->arena;
+	struct um_json *o = um_json_new_obj(a);
+	struct utsname u;
+
+	um_json_set_str(a, o, "major", "1");
+	um_json_set_str(a, o, "minor", "33");
+	um_json_set_str(a, o, "gitVersion", UM_API_GIT_VERSION);
+	um_json_set_str(a, o, "gitCommit", "");
+	um_json_set_str(a, o, "gitTreeState", "clean");
+	um_json_set_str(a, o, "buildDate", "1970-01-01T00:00:00Z");
+	um_json_set_str(a, o, "goVersion", "none");
+	um_json_set_str(a, o, "compiler", "gcc");
+	if (uname(&u) == 0)
+		um_json_set_str(a, o, "platform",
+				um_arena_printf(a, "linux/%s",
+						!strcmp(u.machine, "x86_64")	? "amd64"
+						: !strcmp(u.machine, "aarch64") ? "arm64"
+										: u.machine));
+	um_answer_json(rq, 200, o);
+}
+
+/* Clients fall back to v2 where there is no v3. */
+static void openapi_v3(struct um_areq *rq)
+{
+	um_answer_status(rq,
+			 &(struct um_status){.code = 404,
+					     .reason = "NotFound",
+					     .message = "the server could not find the requested "
+							"resource"});
+}
+
+/* v2 is an empty protobuf document, which is what old clients need to go on. */
+void um_handle_openapi(struct um_areq *rq)
+{
+	if (!strncmp(um_http_path(rq->http), "/openapi/v3", 11))
+		openapi_v3(rq);
+	else
+		um_answer_text(rq, 200,
+			       "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", "", 0);
+}

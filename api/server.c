@@ -1,0 +1,355 @@
+#include "api/server.h"
+
+#include <string.h>
+
+#include "api/internal.h"
+
+#define HOUSEKEEPING_NS (5 * UM_NSEC_PER_SEC)
+
+/* ---- a request's life ---- */
+
+struct um_areq *um_areq_ref(struct um_areq *rq)
+{
+	rq->refs++;
+	return rq;
+}
+
+static void drop_state(struct um_areq *rq)
+{
+	void *state = TAKE_PTR(rq->state);
+
+	if (state)
+		rq->state_free(state);
+}
+
+void um_areq_unref(struct um_areq *rq)
+{
+	if (--rq->refs)
+		return;
+	drop_state(rq);
+	um_bytes_unref(rq->result);
+	um_arena_free(rq->arena);
+	free(rq);
+}
+
+static void on_lost(void *arg, struct um_http_req *http um_unused)
+{
+	struct um_areq *rq = arg;
+
+	rq->http = NULL;
+	drop_state(rq);
+	um_areq_unref(rq);
+}
+
+struct um_store *um_api_store(const struct um_api *api, const struct um_kind *kind)
+{
+	return kind->is_volatile ? api->o.volatile_ : api->o.durable;
+}
+
+int64_t um_api_wall(const struct um_api *api)
+{
+	return um_clock_wall(um_loop_clock(api->loop));
+}
+
+const char *um_api_now(const struct um_api *api, char buf[UM_TIME_LEN])
+{
+	um_time_format(um_api_wall(api), buf);
+	return buf;
+}
+
+/* ---- from the head to the handler ---- */
+
+static const um_handler_fn handlers[UM_VERB_COUNT] = {
+	[UM_VERB_GET] = um_handle_get,
+	[UM_VERB_LIST] = um_handle_list,
+	[UM_VERB_WATCH] = um_handle_watch,
+	[UM_VERB_CREATE] = um_handle_create,
+	[UM_VERB_UPDATE] = um_handle_update,
+	[UM_VERB_PATCH] = um_handle_patch,
+	[UM_VERB_DELETE] = um_handle_delete,
+	[UM_VERB_DELETECOLLECTION] = um_handle_delete_collection,
+};
+
+/* Subresources with handlers of their own. */
+static const struct {
+	const char *plural, *sub;
+	enum um_verb verb;
+	um_handler_fn fn;
+} sub_handlers[] = {
+	{"pods", "binding", UM_VERB_CREATE, um_handle_binding},
+	{"pods", "log", UM_VERB_GET, um_handle_log},
+	{"namespaces", "finalize", UM_VERB_UPDATE, um_handle_update},
+};
+
+static um_handler_fn handler_of(const struct um_route *rt)
+{
+	if (rt->fixed)
+		return rt->fixed;
+	if (!*rt->sub)
+		return handlers[rt->verb];
+	if (!strcmp(rt->sub, "status") &&
+	    (rt->verb == UM_VERB_GET || rt->verb == UM_VERB_UPDATE || rt->verb == UM_VERB_PATCH))
+		return handlers[rt->verb];
+	for (size_t i = 0; i < UM_ARRAY_LEN(sub_handlers); i++)
+		if (!strcmp(sub_handlers[i].plural, rt->kind->plural) &&
+		    !strcmp(sub_handlers[i].sub, rt->sub) && sub_handlers[i].verb == rt->verb)
+			return sub_handlers[i].fn;
+	return NULL;
+}
+
+static void after_barrier(void *arg)
+{
+	struct um_areq *rq = arg;
+
+	if (rq->http)
+		handler_of (&rq->rt)(rq);
+	um_areq_unref(rq);
+}
+
+static void on_body(void *arg, struct um_http_req *http um_unused, const char *data, size_t len)
+{
+	struct um_areq *rq = arg;
+
+	rq->body = data;
+	rq->body_len = len;
+	handler_of (&rq->rt)(rq);
+}
+
+static void not_allowed(struct um_areq *rq)
+{
+	um_answer_status(rq, &(struct um_status){.code = 405,
+						 .reason = "MethodNotAllowed",
+						 .message = "the server does not allow this method "
+							    "on the requested resource"});
+}
+
+static bool reads(const struct um_areq *rq)
+{
+	return rq->rt.verb == UM_VERB_GET || rq->rt.verb == UM_VERB_LIST ||
+	       rq->rt.verb == UM_VERB_WATCH;
+}
+
+static void dispatch(struct um_areq *rq)
+{
+	const char *rv;
+
+	if (rq->rt.fixed) {
+		rq->rt.fixed(rq);
+		return;
+	}
+	if (!reads(rq)) {
+		um_http_read_body(rq->http, UM_API_BODY_MAX, on_body, rq);
+		return;
+	}
+	rv = um_http_query(rq->http, "resourceVersion");
+	if (rv && *rv) {
+		handler_of (&rq->rt)(rq);
+	} else if (um_store_barrier(um_api_store(rq->api, rq->rt.kind), after_barrier,
+				    um_areq_ref(rq)) < 0) {
+		um_areq_unref(rq);
+		um_answer_no_memory(rq);
+	}
+}
+
+static void no_such_path(struct um_areq *rq)
+{
+	um_answer_status(rq,
+			 &(struct um_status){.code = 404,
+					     .reason = "NotFound",
+					     .message = "the server could not find the requested "
+							"resource"});
+}
+
+/* Asked for, not known here: to go on would act for somebody else than the client thinks. */
+static bool impersonates(struct um_areq *rq)
+{
+	static const char *const fields[] = {"impersonate-user", "impersonate-group",
+					     "impersonate-uid"};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(fields); i++)
+		if (um_http_header(rq->http, fields[i]))
+			return true;
+	return false;
+}
+
+static void start(struct um_areq *rq)
+{
+	int routed = um_route(rq);
+
+	if (impersonates(rq)) {
+		um_answer_status(rq,
+				 &(struct um_status){.code = 403,
+						     .reason = "Forbidden",
+						     .message = "impersonation is not supported by "
+								"this server"});
+	} else if (!rq->rt.open && um_authenticate(rq) < 0) {
+		um_answer_status(rq, &(struct um_status){.code = 401,
+							 .reason = "Unauthorized",
+							 .message = "Unauthorized"});
+	} else if (routed == -ENOENT) {
+		no_such_path(rq);
+	} else if (routed < 0) {
+		not_allowed(rq);
+	} else if (!rq->rt.fixed && um_view_negotiate(rq) < 0) {
+		um_answer_status(rq,
+				 &(struct um_status){.code = 406,
+						     .reason = "NotAcceptable",
+						     .message = "only the following media types "
+								"are accepted: "
+								"application/json"});
+	} else if (rq->rt.open || um_authorize(rq)) {
+		if (handler_of(&rq->rt))
+			dispatch(rq);
+		else
+			not_allowed(rq);
+	}
+}
+
+void um_api_on_request(void *arg, struct um_http_req *http)
+{
+	struct um_areq *rq = calloc(1, sizeof(*rq));
+
+	if (rq)
+		rq->arena = um_arena_new(UM_OBJECT_ARENA_MAX);
+	if (!rq || !rq->arena) {
+		free(rq);
+		um_http_respond_data(http, 503, "text/plain", "out of memory\n", 14);
+		return;
+	}
+	rq->api = arg;
+	rq->http = http;
+	rq->refs = 1;
+	rq->started_ns = um_http_started_ns(http);
+	um_http_on_close(http, on_lost, rq);
+	um_areq_ref(rq); /* an answer from within must not free what is used here */
+	start(rq);
+	um_areq_unref(rq);
+}
+
+/* ---- the instance ---- */
+
+static void on_housekeeping(void *arg)
+{
+	struct um_api *api = arg;
+	int64_t lag = um_loop_now(api->loop) - api->housekeeping_due_ns;
+
+	api->metrics.lag_ns = lag;
+	if (lag > api->metrics.lag_max_ns)
+		api->metrics.lag_max_ns = lag;
+	um_event_ttl_housekeeping(api->event_ttl);
+	api->housekeeping_due_ns = um_loop_now(api->loop) + HOUSEKEEPING_NS;
+	um_timer_start(api->housekeeping, HOUSEKEEPING_NS);
+}
+
+static void on_namespace_made(void *arg, int64_t rev um_unused, const struct um_error *err)
+{
+	struct um_api *api = arg;
+
+	api->pending_init--;
+	if (err && err->code && err->code != -EAGAIN)
+		api->init_failed = true;
+}
+
+static int make_namespace(struct um_api *api, const struct um_kind *k, const char *name,
+			  struct um_error *err)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	_cleanup_bytes_ struct um_bytes *b = NULL;
+	struct um_store_compare cmp;
+	struct um_store_op op;
+	struct um_json *obj, *meta;
+	char key[UM_OBJECT_KEY_MAX], uid[37], now[UM_TIME_LEN];
+	int r;
+
+	if (!a || um_object_key(key, k, NULL, name) < 0)
+		return um_error_set(err, -ENOMEM, "namespace %s: out of memory", name);
+	obj = um_json_new_obj(a);
+	meta = um_json_set(a, obj, "metadata", um_json_new_obj(a));
+	um_json_set_str(a, meta, "name", name);
+	um_object_uid(uid);
+	um_json_set_str(a, meta, "uid", uid);
+	um_json_set_str(a, meta, "creationTimestamp", um_api_now(api, now));
+	r = um_schema_default(k, obj, a);
+	b = r < 0 ? NULL : um_object_encode(k, obj, a);
+	if (!b)
+		return um_error_set(err, -ENOMEM, "namespace %s: out of memory", name);
+	cmp = (struct um_store_compare){key, 0};
+	op = (struct um_store_op){key, b};
+	r = um_store_txn(api->o.durable, &cmp, 1, &op, 1, on_namespace_made, api, err);
+	if (r == -EAGAIN)
+		return 0; /* it is there */
+	if (r == 0)
+		api->pending_init++;
+	return r;
+}
+
+static int make_namespaces(struct um_api *api, struct um_error *err)
+{
+	static const char *const names[] = {"default", "kube-system", "kube-public",
+					    "kube-node-lease"};
+	const struct um_kind *k = um_schema_find_resource("", "v1", "namespaces");
+	int r = 0;
+
+	if (!k)
+		return um_error_set(err, -EINVAL, "the schema has no namespaces");
+	for (size_t i = 0; i < UM_ARRAY_LEN(names) && !r; i++)
+		r = make_namespace(api, k, names[i], err);
+	/* A full disk must not keep the server from starting: reading goes on. */
+	if (r == -ENOSPC) {
+		api->init_failed = true;
+		r = 0;
+	}
+	return r;
+}
+
+bool um_api_ready(const struct um_api *api)
+{
+	return !api->pending_init && !api->init_failed;
+}
+
+int um_api_new(const struct um_api_opts *o, struct um_api **ret, struct um_error *err)
+{
+	struct um_api *api = calloc(1, sizeof(*api));
+	int r;
+
+	if (!api)
+		return um_error_set(err, -ENOMEM, "API: out of memory");
+	api->o = *o;
+	api->loop = o->loop;
+	if (!api->o.event_ttl_ns)
+		api->o.event_ttl_ns = 3600 * UM_NSEC_PER_SEC;
+	TAILQ_INIT(&api->watchers);
+	TAILQ_INIT(&api->nodes);
+	TAILQ_INIT(&api->streams);
+	api->housekeeping = um_timer_new(o->loop, on_housekeeping, api);
+	r = api->housekeeping ? um_event_ttl_new(api, &api->event_ttl, err)
+			      : um_error_set(err, -ENOMEM, "API: out of memory");
+	if (!r)
+		r = make_namespaces(api, err);
+	if (r < 0) {
+		um_api_free(api);
+		return r;
+	}
+	api->housekeeping_due_ns = um_loop_now(o->loop) + HOUSEKEEPING_NS;
+	um_timer_start(api->housekeeping, HOUSEKEEPING_NS);
+	*ret = api;
+	return 0;
+}
+
+void um_api_stop(struct um_api *api)
+{
+	if (!api)
+		return;
+	um_node_streams_release(api);
+	um_event_ttl_free(TAKE_PTR(api->event_ttl));
+	um_timer_free(TAKE_PTR(api->housekeeping));
+}
+
+void um_api_free(struct um_api *api)
+{
+	if (!api)
+		return;
+	um_api_stop(api);
+	um_frames_release(api);
+	free(api);
+}

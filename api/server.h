@@ -1,0 +1,51 @@
+/* The REST front: Kubernetes' API over the stores. One instance serves one um_http_server, on the
+ * loop's thread. */
+#ifndef UM_API_SERVER_H
+#define UM_API_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct um_api;
+struct um_http_req;
+struct um_kind;
+struct um_buf;
+struct um_loop;
+struct um_store;
+
+/* What /version says: the level of the API that is spoken. */
+#define UM_API_GIT_VERSION "v1.33.0+umiak.1"
+
+struct um_api_opts {
+	struct um_loop *loop;
+	struct um_store *durable, *volatile_; /* borrowed; must outlive the API */
+	int64_t event_ttl_ns;		      /* 0: one hour */
+	/* Extra lines of /metrics; may be NULL. */
+	void (*metrics)(void *arg, struct um_buf *b);
+	void *arg;
+};
+
+/* Also starts making the namespaces that every cluster has; /readyz says when they are there. */
+um_must_check int um_api_new(const struct um_api_opts *o, struct um_api **ret,
+			     struct um_error *err);
+/* Lets go of the stores' watches, so that the stores can be closed; writes in flight still call
+ * back. The order at the end: um_http_server_free(), um_api_stop(), um_store_close(),
+ * um_api_free(). */
+void um_api_stop(struct um_api *api);
+void um_api_free(struct um_api *api); /* accepts NULL */
+bool um_api_ready(const struct um_api *api);
+
+/* Deletes as a client would, grace and finalizers respected, without waiting: 1 (under way), 0
+ * (there is nothing to do), or a negative errno of the store. @ns "" for kinds without namespaces.
+ */
+um_must_check int um_api_remove(struct um_api *api, const struct um_kind *kind, const char *ns,
+				const char *name);
+
+/* For struct um_http_server_opts: @arg is the um_api. */
+void um_api_on_request(void *arg, struct um_http_req *req);
+/* Likewise: a Status as Kubernetes words it. */
+const char *um_api_error_body(int status, const char *message, struct um_buf *b);
+
+#endif

@@ -136,9 +136,11 @@ static void fetch(void *ctx, const char *plural, const char *ns, const char *nam
 	done(arg, NULL, &err);
 }
 
-static void ignore(um_unused void *arg, um_unused int status, um_unused const struct um_json *obj,
-		   um_unused const struct um_error *err)
+static void on_event(um_unused void *arg, int status, um_unused const struct um_json *obj,
+		     const struct um_error *err)
 {
+	if (err && status) /* a hint that was lost, but a refused one is a mistake of ours */
+		um_log(UM_LOG_WARN, "event refused", UM_LOG_ERR(err));
 }
 
 static void event(void *ctx, const char *ns, const char *name, const char *uid, const char *type,
@@ -151,7 +153,9 @@ static void event(void *ctx, const char *ns, const char *name, const char *uid, 
 
 	um_time_format(um_clock_wall(um_loop_clock(r->loop)), now);
 	o = um_json_ensure_obj(a, ev, "metadata");
-	um_json_set_str(a, o, "generateName", um_arena_printf(a, "%.200s.", name));
+	um_json_set_str(a, o, "name",
+			um_arena_printf(a, "%.200s.%llx", name,
+					(unsigned long long)um_clock_wall(um_loop_clock(r->loop))));
 	um_json_set_str(a, o, "namespace", ns);
 	o = um_json_ensure_obj(a, ev, "involvedObject");
 	um_json_set_str(a, o, "apiVersion", "v1");
@@ -171,7 +175,7 @@ static void event(void *ctx, const char *ns, const char *name, const char *uid, 
 	um_json_set_i64(a, ev, "count", 1);
 	snprintf(target, sizeof(target), "/api/v1/namespaces/%s/events", ns);
 	if (ev && !um_arena_failed(a))
-		(void)!remote_call(r, "POST", target, "application/json", ev, ignore, NULL);
+		(void)!remote_call(r, "POST", target, "application/json", ev, on_event, NULL);
 }
 
 /* ---- life ---- */

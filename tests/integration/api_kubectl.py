@@ -417,7 +417,10 @@ def create_forms(s):
        "nonsense" not in r, "fieldValidation=Warn", s.headers["Warning"])
     code, r = s.request("POST", CMS + "?dryRun=All&fieldValidation=Ignore", bad)
     ok(code == 201 and not s.headers["Warning"], "fieldValidation=Ignore", r)
+    ok("resourceVersion" not in r["metadata"], "a dry run has no revision", r)
     ok(s.request("GET", CMS + "/fv")[0] == 404, "dryRun stored nothing")
+    code, r = s.request("POST", CMS + "?dryRun=All", cm("u1"))
+    ok(code == 409, "a dry run of what exists: 409", r)
     code, r = s.request("POST", CMS + "?dryRun=Some", cm("x"))
     ok(code == 400 or code == 422, "dryRun=Some", r)
     code, r = s.request("POST", CMS, b"x" * (3 * 1024 * 1024 + 1))
@@ -469,6 +472,61 @@ def update_forms(s):
        c["details"]["kind"] == "configmaps" and c["details"]["uid"], "delete answers Status", c)
     code, c = s.request("DELETE", CMS + "/y1")
     ok(code == 404 and c["message"] == 'configmaps "y1" not found', "delete again: 404", c)
+
+
+def hostile(s):
+    """Bodies of the wrong shape: always an answer below 500, never the end of the server."""
+    s.request("POST", CMS, cm("h1", {"a": "b"}))
+    merge, jpatch = "application/merge-patch+json", "application/json-patch+json"
+    strategic = "application/strategic-merge-patch+json"
+    shapes = ["null", "5", "[]", '"x"', "{}", "[null]", '{"metadata":null}', '{"metadata":5}',
+              '{"metadata":[]}', '{"metadata":{"name":5}}', '{"metadata":{"labels":{"a":5}}}',
+              '{"metadata":{"finalizers":"x"}}', '{"metadata":{"annotations":[]}}',
+              '{"kind":"Pod"}', '{"apiVersion":7}', '{"kind":null,"metadata":{"name":null}}',
+              '{"data":{"a":{"b":1}}}', '{"data":5}', '{"metadata":{"deletionTimestamp":"x"}}',
+              '{"metadata":{"ownerReferences":[{}]}}', '{"$patch":"delete"}',
+              '{"$patch":"replace"}', '{"metadata":{"$patch":"replace"}}',
+              '{"metadata":{"$retainKeys":5}}', '{"$setElementOrder/data":[1]}',
+              '{"metadata":{"$deleteFromPrimitiveList/finalizers":"x"}}',
+              '{"a":' * 150 + "1" + "}" * 150, '{"data":{"a":"\\ud800"}}', '{"data":{"a":1,"a":2}}']
+    ops = ['[{"op":"replace","path":"","value":5}]', '[{"op":"remove","path":""}]',
+           '[{"op":"remove","path":"/metadata"}]', '[{"op":"replace","path":"/metadata","value":[]}]',
+           '[{"op":"add","path":"/metadata/name","value":{}}]', '[{"op":"add","path":"/data/-","value":1}]',
+           '[{"op":"copy","from":"","path":"/data/x"}]', '[{"op":"move","from":"/metadata","path":"/metadata/x"}]',
+           '[{"op":"test","path":"/nope","value":1}]', '[{"op":"zap","path":"/a"}]', '[{"path":"/a"}]',
+           '[{"op":"add","path":"a","value":1}]', '[{"op":"add","path":"/~2","value":1}]', "[5]"]
+    odd = []
+
+    def try_it(method, path, body, ctype):
+        code, r = s.request(method, path, body, ctype=ctype)
+        good = code < 500 and isinstance(r, dict)
+        if not good:
+            odd.append((method, path, body[:80], code, r))
+
+    for body in shapes:
+        for ctype in (merge, jpatch, strategic):
+            try_it("PATCH", CMS + "/h1?dryRun=All", body, ctype)
+        for path in (CMS + "/h1", CMS + "/h1/status", CMS):
+            for ctype in ("application/json", "application/yaml"):
+                try_it("PUT" if path != CMS else "POST", path + "?dryRun=All", body, ctype)
+        try_it("DELETE", CMS + "/none", body, "application/json")
+        try_it("POST", PODS + "/none/binding", body, "application/json")
+        try_it("POST", PODS + "?dryRun=All", body, "application/json")
+        try_it("POST", CMS + "?dryRun=All", b"k8s\0" + body.encode(), "application/vnd.kubernetes.protobuf")
+    for body in ops:
+        try_it("PATCH", CMS + "/h1?dryRun=All", body, jpatch)
+    ok(not odd, "bodies of the wrong shape", "\n".join(map(str, odd[:10])))
+    code, r = s.request("GET", CMS + "/h1")
+    ok(code == 200 and r["data"] == {"a": "b"}, "nothing of it was stored", r)
+    for path in ("/api/v1/namespaces/default/pods/a/b/c/d", "/api/v1//pods", "/api/v1/namespaces/",
+                 "/apis/x/y/z/a/b/c/d/e/f", "/api/v1/pods/x", "/api/v1/namespaces/default/nodes",
+                 "/api/v1/nodes/x/log", "/api/v1/namespaces/default/pods/x/exec", "/apis/none",
+                 "/apis/none/v1", "/apis/coordination.k8s.io/v9", "/" + "a" * 5000, "/api/v2/pods"):
+        code, r = s.request("GET", path)
+        ok(code in (400, 404) and isinstance(r, dict), "path " + path[:50], (code, r))
+    long_name = "n" * 2000
+    code, r = s.request("GET", CMS + "/" + long_name)
+    ok(code == 404, "a very long name", r)
 
 
 def status_isolation(s):
@@ -859,7 +917,7 @@ try:
     server.start()
     for node in server.nodes:
         register_node(server, node)
-    for part in (rest, create_forms, update_forms, status_isolation, lists, watches, many, bad_http,
+    for part in (rest, create_forms, update_forms, hostile, status_isolation, lists, watches, many, bad_http,
                  node_rules, logs):
         try:
             part(server)

@@ -432,6 +432,36 @@ Test(http, a_slow_reader_is_cut)
 	close(fd);
 }
 
+Test(http, who_takes_nothing_of_a_response_is_cut)
+{
+	int fd = dial_plain(), small = 4096;
+	struct um_http_server_stats st;
+	struct um_bytes *b = NULL;
+	char *big = calloc(1, 16 << 20);
+	bool closed;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	dprintf(fd, "GET /hang HTTP/1.1\r\nHost: x\r\n\r\n");
+	answer(fd, 50, &closed);
+	b = um_bytes_new(big, 16 << 20);
+	free(big);
+	um_http_respond(TAKE_PTR(watch), 200, "text/plain", b);
+	cr_assert_eq(b->refs, 2); /* shared, not copied */
+	turn(200);
+	um_http_server_get_stats(plain, &st);
+	cr_assert_eq(st.conns, 1);
+	for (int i = 0; i < 30 && st.conns; i++) { /* from its last byte on */
+		turn(50);
+		um_http_server_get_stats(plain, &st);
+	}
+	turn(10); /* what it held goes at the end of a turn */
+	cr_assert_eq(st.conns, 0);
+	cr_assert_eq(st.slow_cut, 1);
+	cr_assert_eq(b->refs, 1);
+	um_bytes_unref(b);
+	close(fd);
+}
+
 Test(http, draining_ends_streams_cleanly)
 {
 	int fd = dial_plain();
@@ -567,6 +597,63 @@ Test(http, strangers_are_refused_in_the_handshake)
 	um_http_client_free(c);
 	um_http_client_free(wrong);
 	um_http_client_free(plain_to_tls);
+}
+
+Test(http, a_renewed_certificate_is_used_without_a_restart)
+{
+	static const char *const ips[] = {"10.9.9.9", NULL};
+	struct um_pki_names n = {.cn = "renewed", .ips = ips, .server = true};
+	struct um_http_client *c = client_for(client_tls, um_http_server_port(server), NULL);
+	struct um_http_client *fresh =
+		client_for(client_tls, um_http_server_port(server), "10.9.9.9");
+	struct um_pki_pair *ca = NULL, *leaf = NULL;
+	struct um_error err = UM_ERROR_INIT;
+
+	cr_assert_eq(call(c, "GET", "/who", NULL).status, 200);
+	cr_assert_lt(call(fresh, "GET", "/who", NULL).code, 0);
+	cr_assert_eq(um_pki_load(dir, "ca", &ca, &err), 0, "%s", err.msg);
+	cr_assert_eq(um_pki_leaf_new(ca, &n, um_clock_wall(&um_clock_system), &leaf, &err), 0);
+	cr_assert_eq(um_pki_save(leaf, dir, "server", &err), 0);
+	cr_assert_eq(um_tls_reload(server_tls, &err), 0, "%s", err.msg);
+	cr_assert_eq(call(fresh, "GET", "/who", NULL).status, 200);
+	cr_assert_eq(call(c, "GET", "/who", NULL).status, 200); /* its connection goes on */
+	/* a damaged file leaves the old one in use */
+	cr_assert_eq(truncate(at("server.crt"), 40), 0);
+	cr_assert_lt(um_tls_reload(server_tls, &err), 0);
+	um_http_client_free(fresh);
+	fresh = client_for(client_tls, um_http_server_port(server), "10.9.9.9");
+	cr_assert_eq(call(fresh, "GET", "/who", NULL).status, 200);
+	um_pki_pair_free(ca);
+	um_pki_pair_free(leaf);
+	um_http_client_free(c);
+	um_http_client_free(fresh);
+}
+
+Test(http, a_kept_connection_that_the_server_closed_is_replaced)
+{
+	struct um_http_client *c = client_for(client_tls, um_http_server_port(server), NULL);
+	struct um_http_server_stats st;
+
+	for (int i = 0; i < 3; i++) {
+		struct um_http_call *k = NULL;
+		struct got g = {0};
+		struct um_http_call_opts o = {
+			.method = "GET", .target = "/hang", .on_done = on_done, .arg = &g};
+
+		/* the server drops the connection instead of answering */
+		cr_assert_eq(um_http_call_start(c, &o, &k, NULL), 0);
+		for (int j = 0; j < 3000 && !watch; j++)
+			cr_assert_eq(um_loop_step(loop, UM_NSEC_PER_MSEC), 0);
+		um_http_stream_begin(watch, 200, "text/plain");
+		um_http_stream_abort(watch);
+		for (int j = 0; j < 3000 && !g.done; j++)
+			cr_assert_eq(um_loop_step(loop, UM_NSEC_PER_MSEC), 0);
+		cr_assert_lt(g.code, 0, "a part was taken for the whole");
+		cr_assert_eq(call(c, "GET", "/who", NULL).status, 200);
+	}
+	um_http_server_get_stats(server, &st);
+	cr_assert_geq(st.accepted, 2);
+	um_http_client_free(c);
 }
 
 Test(http, bodies_both_ways_over_tls)

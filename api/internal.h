@@ -73,6 +73,7 @@ struct um_areq {
 	size_t body_len;
 	struct um_write_opts wo;
 	int64_t started_ns;
+	bool local; /* came by the plain port for health and metrics */
 	/* a write in flight */
 	struct um_bytes *result;
 	const char *doing; /* name of the object */

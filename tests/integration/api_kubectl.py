@@ -45,7 +45,7 @@ def debian_kubectl():
 if os.environ.get("UM_IN_NETNS") != "1":
     os.environ["UM_IN_NETNS"] = "1"
     os.environ["UM_KUBECTL_1_20"] = debian_kubectl()
-    os.execvp("unshare", ["unshare", "-n", sys.executable] + sys.argv)
+    os.execvp("unshare", ["unshare", "-n", "-m", sys.executable] + sys.argv)
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 BUILD = os.environ["BUILD"]
@@ -70,7 +70,8 @@ def skip(text, why):
 
 
 class Server:
-    def __init__(self, directory, nodes=("n1", "n2")):
+    def __init__(self, directory, nodes=("n1", "n2"), health=0):
+        self.health = health
         self.dir = directory
         self.nodes = nodes
         self.proc = None
@@ -80,6 +81,8 @@ class Server:
         args = [os.path.join(BUILD, "tests/lib/apiserver"), self.dir]
         for n in self.nodes:
             args += ["--node", n]
+        if self.health:
+            args += ["--health-port", str(self.health)]
         if self.port:
             args += ["--port", str(self.port)]
         self.proc = subprocess.Popen(args, stdout=subprocess.PIPE)
@@ -358,6 +361,13 @@ def rest(s):
        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", "/openapi/v2", r)
     code, r = s.request("GET", "/metrics")
     ok(code == 200 and b"umiak_api_requests_total" in r and b"umiak_store_keys" in r, "/metrics", r)
+    for page, want in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/version", 200),
+                       ("/api/v1/secrets", 404), ("/api", 404), ("/openapi/v2", 404)):
+        c = http.client.HTTPConnection("127.0.0.1", s.health, timeout=5)
+        c.request("GET", page)
+        code = c.getresponse().status
+        c.close()
+        ok(code == want, "the plain port: %s is %d" % (page, want), code)
     for form in ("v2", "v2beta1"):
         want = "application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList" % form
         code, r = s.request("GET", "/apis", headers={"Accept": want + ",application/json"})
@@ -518,7 +528,7 @@ def hostile(s):
     ok(not odd, "bodies of the wrong shape", "\n".join(map(str, odd[:10])))
     code, r = s.request("GET", CMS + "/h1")
     ok(code == 200 and r["data"] == {"a": "b"}, "nothing of it was stored", r)
-    for path in ("/api/v1/namespaces/default/pods/a/b/c/d", "/api/v1//pods", "/api/v1/namespaces/",
+    for path in ("/api/v1/namespaces/default/pods/a/b/c/d", "/api/v1//pods",
                  "/apis/x/y/z/a/b/c/d/e/f", "/api/v1/pods/x", "/api/v1/namespaces/default/nodes",
                  "/api/v1/nodes/x/log", "/api/v1/namespaces/default/pods/x/exec", "/apis/none",
                  "/apis/none/v1", "/apis/coordination.k8s.io/v9", "/" + "a" * 5000, "/api/v2/pods"):
@@ -890,6 +900,37 @@ def restart(s):
     ok(mode == 0o600, "the kubeconfig is private", oct(mode))
 
 
+def full_disk():
+    """Reads go on, writes get a clear answer, deletes work, and then writes again."""
+    d = os.path.join(tmp, "full")
+    os.makedirs(d + "/data")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", d + "/data"], check=True)
+    s = Server(d, nodes=())
+    s.start()
+    i, code, r = 0, 0, None
+    while i < 400:
+        code, r = s.request("POST", CMS, cm("f%d" % i, {"x": "y" * 60000}))
+        if code != 201:
+            break
+        i += 1
+    ok(code == 507 and r["status"] == "Failure" and "full" in r["message"], "full disk: 507", (i, code, r))
+    code, r = s.request("GET", CMS)
+    ok(code == 200 and len(r["items"]) == i, "reads go on", (code, i, len(r["items"])))
+    gone = 0
+    for k in range(i):
+        code, r = s.request("DELETE", CMS + "/f%d" % k)
+        gone += code == 200
+    ok(gone == i, "deletes work", (gone, i, code, r))
+    for _ in range(100):
+        code, r = s.request("POST", CMS, cm("after", {"x": "y"}))
+        if code == 201:
+            break
+        time.sleep(0.1)
+    ok(code == 201, "and then writes again", (code, r))
+    s.stop()
+    subprocess.run(["umount", d + "/data"], check=True)
+
+
 def find_kubectls():
     found = []
     old = os.environ.get("UM_KUBECTL_1_20")
@@ -910,7 +951,7 @@ def find_kubectls():
 
 tmp = tempfile.mkdtemp(prefix="um-api-")
 stranger = Server(os.path.join(tmp, "stranger"), nodes=())
-server = Server(os.path.join(tmp, "d"))
+server = Server(os.path.join(tmp, "d"), health=10255)
 try:
     stranger.start()
     stranger.stop()
@@ -931,6 +972,11 @@ try:
             import traceback
             ok(False, "kubectl %s ran to its end" % ver, traceback.format_exc())
     restart(server)
+    try:
+        full_disk()
+    except Exception as e:
+        import traceback
+        ok(False, "full disk ran to its end", traceback.format_exc())
     ok(server.stop() == 0, "SIGTERM ends it cleanly")
 finally:
     if server.proc and server.proc.poll() is None:

@@ -341,6 +341,75 @@ Test(http, a_byte_at_a_time_meets_the_deadline)
 	cr_assert_eq(closed_requests, 1);
 }
 
+Test(http, a_silent_handshake_meets_the_deadline)
+{
+	int fd;
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_port = htons((uint16_t)um_http_server_port(server)),
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct um_http_server_stats st;
+	bool closed;
+
+	for (int half = 0; half < 2; half++) {
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		cr_assert_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+		cr_assert_geq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+		if (half) /* the start of a ClientHello */
+			cr_assert_eq(write(fd, "\x16\x03\x01\x02\x00\x01", 6), 6);
+		answer(fd, 1000, &closed);
+		cr_assert(closed);
+		close(fd);
+	}
+	um_http_server_get_stats(server, &st);
+	cr_assert_eq(st.timeouts, 2);
+	cr_assert_eq(st.conns, 0);
+}
+
+Test(http, when_full_the_longest_idle_connection_goes)
+{
+	struct um_http_server_opts o = {
+		.on_request = on_request, .max_conns = 3, .max_conns_per_peer = 3};
+	static const char request[] = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct um_http_server_stats st;
+	int fds[3];
+	bool closed;
+
+	um_http_server_free(plain);
+	cr_assert_eq(um_http_server_new(loop, &o, &plain, NULL), 0);
+	cr_assert_eq(um_http_server_listen(plain, "127.0.0.1", 0, NULL), 0);
+	for (int i = 0; i < 3; i++) {
+		fds[i] = dial_plain();
+		cr_assert_eq(write(fds[i], request, sizeof(request) - 1), sizeof(request) - 1);
+		answer(fds[i], 30, &closed);
+		cr_assert_not(closed);
+	}
+	/* one address may not have them all */
+	talk(request, 100, &closed);
+	cr_assert(closed);
+	um_http_server_get_stats(plain, &st);
+	cr_assert_eq(st.refused_conns, 1);
+	cr_assert_eq(st.conns, 3);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	turn(20);
+	um_http_server_free(plain);
+	o.max_conns_per_peer = 100;
+	cr_assert_eq(um_http_server_new(loop, &o, &plain, NULL), 0);
+	cr_assert_eq(um_http_server_listen(plain, "127.0.0.1", 0, NULL), 0);
+	for (int i = 0; i < 3; i++) {
+		fds[i] = dial_plain();
+		cr_assert_eq(write(fds[i], request, sizeof(request) - 1), sizeof(request) - 1);
+		answer(fds[i], 30, &closed);
+	}
+	cr_assert_not_null(strstr(talk(request, 50, &closed), "200 OK"));
+	answer(fds[0], 50, &closed);
+	cr_assert(closed);
+	answer(fds[1], 20, &closed);
+	cr_assert_not(closed);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+}
+
 Test(http, a_large_body_is_413)
 {
 	bool closed;

@@ -253,6 +253,9 @@ static void on_housekeeping(void *arg)
 	if (lag > api->metrics.lag_max_ns)
 		api->metrics.lag_max_ns = lag;
 	um_event_ttl_housekeeping(api->event_ttl);
+	if (api->frames_seen == api->next_frame) /* nothing happens: nobody shares anything */
+		um_frames_release(api);
+	api->frames_seen = api->next_frame;
 	api->housekeeping_due_ns = um_loop_now(api->loop) + HOUSEKEEPING_NS;
 	um_timer_start(api->housekeeping, HOUSEKEEPING_NS);
 }

@@ -70,7 +70,8 @@ def skip(text, why):
 
 
 class Server:
-    def __init__(self, directory, nodes=("n1", "n2"), health=0):
+    def __init__(self, directory, nodes=("n1", "n2"), health=0, more=()):
+        self.more = list(more)
         self.health = health
         self.dir = directory
         self.nodes = nodes
@@ -78,7 +79,7 @@ class Server:
         self.port = 0
 
     def start(self):
-        args = [os.path.join(BUILD, "tests/lib/apiserver"), self.dir]
+        args = [os.path.join(BUILD, "tests/lib/apiserver"), self.dir] + self.more
         for n in self.nodes:
             args += ["--node", n]
         if self.health:
@@ -924,6 +925,23 @@ def full_disk():
     subprocess.run(["umount", d + "/data"], check=True)
 
 
+def event_ttl():
+    s = Server(os.path.join(tmp, "ttl"), nodes=(), more=["--event-ttl", "1"])
+    s.start()
+    path = "/api/v1/namespaces/default/events"
+    code, r = s.request("POST", path, {"apiVersion": "v1", "kind": "Event",
+                                       "metadata": {"name": "e", "namespace": "default"},
+                                       "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"},
+                                       "reason": "R", "message": "m", "type": "Normal"})
+    ok(code == 201, "an event", r)
+    w = Watch(s, path + "?watch=1&resourceVersion=" + r["metadata"]["resourceVersion"])
+    e = w.next(timeout=15)
+    ok(e["type"] == "DELETED", "events are forgotten after their time", e)
+    w.close()
+    ok(s.request("GET", path + "/e")[0] == 404, "it is gone")
+    s.stop()
+
+
 def find_kubectls():
     found = []
     old = os.environ.get("UM_KUBECTL_1_20")
@@ -965,11 +983,12 @@ try:
             import traceback
             ok(False, "kubectl %s ran to its end" % ver, traceback.format_exc())
     restart(server)
-    try:
-        full_disk()
-    except Exception as e:
-        import traceback
-        ok(False, "full disk ran to its end", traceback.format_exc())
+    for part in (full_disk, event_ttl):
+        try:
+            part()
+        except Exception as e:
+            import traceback
+            ok(False, part.__name__ + " ran to its end", traceback.format_exc())
     ok(server.stop() == 0, "SIGTERM ends it cleanly")
 finally:
     if server.proc and server.proc.poll() is None:

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -864,10 +865,12 @@ Test(http, the_client_upgrades_over_tls)
 				      .arg = &g};
 	size_t len;
 
+	cr_assert_eq(call(c, "GET", "/who", NULL).status, 200);
 	cr_assert_eq(um_http_call_start(c, &o, &k, NULL), 0);
 	for (int i = 0; i < 3000 && !g.conn && !g.done; i++)
 		cr_assert_eq(um_loop_step(loop, UM_NSEC_PER_MSEC), 0);
 	cr_assert_not_null(g.conn, "%s", g.error);
+	cr_assert(SSL_session_reused(um_conn_ssl(g.conn)), "no TLS resumption");
 	cr_assert_eq(um_conn_write(g.conn, "hello", 5), 0);
 	turn(50);
 	cr_assert_str_eq(upgraded_in, "hello");

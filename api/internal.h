@@ -73,6 +73,7 @@ struct um_areq {
 	size_t body_len;
 	struct um_write_opts wo;
 	int64_t started_ns;
+	bool local; /* came by the plain port for health and metrics */
 	/* a write in flight */
 	struct um_bytes *result;
 	const char *doing; /* name of the object */
@@ -105,7 +106,7 @@ struct um_api {
 	struct um_timer *housekeeping; /* every HOUSEKEEPING_NS */
 	int64_t housekeeping_due_ns;
 	struct um_frame *frames[UM_FRAMES];
-	unsigned next_frame;
+	unsigned next_frame, frames_seen; /* by the last housekeeping */
 	TAILQ_HEAD(, um_watcher) watchers;
 	unsigned n_watchers;
 	TAILQ_HEAD(, um_node_conn) nodes;

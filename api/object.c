@@ -69,6 +69,8 @@ struct um_json *um_object_parse(const struct um_bytes *b, int64_t rev, struct um
 	meta = um_json_get(obj, "metadata");
 	if (!um_json_is(meta, UM_JSON_OBJ))
 		return NULL;
+	if (!rev)
+		return obj;
 	snprintf(text, sizeof(text), "%lld", (long long)rev);
 	return um_json_set_str(a, meta, "resourceVersion", text) ? obj : NULL;
 }
@@ -83,7 +85,8 @@ int um_object_show(struct um_buf *out, const struct um_bytes *b, int64_t rev)
 		return -EBADMSG;
 	head = (size_t)(at - b->data) + sizeof(mark) - 1;
 	um_buf_add(out, b->data, head);
-	um_buf_addf(out, "\"resourceVersion\":\"%lld\",", (long long)rev);
+	if (rev)
+		um_buf_addf(out, "\"resourceVersion\":\"%lld\",", (long long)rev);
 	return um_buf_add(out, b->data + head, b->len - head);
 }
 

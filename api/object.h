@@ -21,9 +21,10 @@ um_must_check int um_object_key(char key[UM_OBJECT_KEY_MAX], const struct um_kin
  * Owned by the caller; NULL when out of memory or past 64 MiB. */
 struct um_bytes *um_object_encode(const struct um_kind *kind, struct um_json *obj,
 				  struct um_arena *a);
-/* The tree of stored bytes, with resourceVersion. NULL: out of memory, or damaged. */
+/* The tree of stored bytes, with resourceVersion unless @rev is 0 (never stored). NULL: out of
+ * memory, or damaged. */
 struct um_json *um_object_parse(const struct um_bytes *b, int64_t rev, struct um_arena *a);
-/* Appends the stored bytes with resourceVersion put in; nothing is parsed. */
+/* Appends the stored bytes with resourceVersion put in likewise; nothing is parsed. */
 int um_object_show(struct um_buf *out, const struct um_bytes *b, int64_t rev);
 
 /* "v1" or "apps/v1". */

@@ -28,7 +28,7 @@ struct um_serve {
 	struct um_namespaces *namespaces;
 	struct um_scheduler *scheduler;
 	struct um_tls *tls;
-	struct um_http_server *http;
+	struct um_http_server *http, *health;
 	struct um_pki_pair *ca;
 	struct um_timer *renew;
 	char pki_dir[PATH_MAX], kubeconfig[PATH_MAX], listen[64], url[128];
@@ -272,6 +272,18 @@ static int open_http(struct um_serve *s, int port, struct um_error *err)
 	return 0;
 }
 
+static int open_health(struct um_serve *s, int port, struct um_error *err)
+{
+	struct um_http_server_opts ho = {.on_request = um_api_on_local_request,
+					 .arg = s->api,
+					 .error_body = um_api_error_body,
+					 .max_conns = 64,
+					 .max_conns_per_peer = 64};
+	int r = port ? um_http_server_new(s->loop, &ho, &s->health, err) : 0;
+
+	return r < 0 || !port ? r : um_http_server_listen(s->health, "127.0.0.1", port, err);
+}
+
 static int assemble(struct um_serve *s, const struct um_serve_opts *o, struct um_error *err)
 {
 	struct um_api_opts ao = {.loop = s->loop, .event_ttl_ns = o->event_ttl_ns};
@@ -299,6 +311,8 @@ static int assemble(struct um_serve *s, const struct um_serve_opts *o, struct um
 		r = um_scheduler_new(s->loop, s->durable, s->volatile_, &s->scheduler, err);
 	if (!r)
 		r = open_http(s, o->port, err);
+	if (!r)
+		r = open_health(s, o->health_port, err);
 	if (!r && (admin || admin_config_stale(s)))
 		r = write_admin(s, err);
 	return r;
@@ -379,6 +393,7 @@ void um_serve_free(struct um_serve *s)
 {
 	if (!s)
 		return;
+	um_http_server_free(s->health);
 	um_http_server_free(s->http);
 	um_namespaces_free(s->namespaces);
 	um_scheduler_free(s->scheduler);

@@ -23,6 +23,7 @@ struct um_serve_opts {
 	const char *kubeconfig; /* NULL: <pki_dir>/admin.kubeconfig */
 	const char *listen;	/* numeric address; NULL: 127.0.0.1 */
 	int port;		/* 0: any free one */
+	int health_port;	/* plain HTTP on 127.0.0.1 for health and metrics; 0: none */
 	const char *const
 		*extra_names; /* DNS names or addresses for the certificate; may be NULL */
 	int64_t event_ttl_ns;

@@ -182,6 +182,11 @@ static void start(struct um_areq *rq)
 						     .reason = "Forbidden",
 						     .message = "impersonation is not supported by "
 								"this server"});
+	} else if (rq->local) {
+		if (routed == 0 && (rq->rt.open || rq->rt.fixed == um_handle_metrics))
+			rq->rt.fixed(rq);
+		else
+			no_such_path(rq);
 	} else if (!rq->rt.open && um_authenticate(rq) < 0) {
 		um_answer_status(rq, &(struct um_status){.code = 401,
 							 .reason = "Unauthorized",
@@ -205,7 +210,7 @@ static void start(struct um_areq *rq)
 	}
 }
 
-void um_api_on_request(void *arg, struct um_http_req *http)
+static void on_request(struct um_api *api, struct um_http_req *http, bool local)
 {
 	struct um_areq *rq = calloc(1, sizeof(*rq));
 
@@ -216,7 +221,8 @@ void um_api_on_request(void *arg, struct um_http_req *http)
 		um_http_respond_data(http, 503, "text/plain", "out of memory\n", 14);
 		return;
 	}
-	rq->api = arg;
+	rq->api = api;
+	rq->local = local;
 	rq->http = http;
 	rq->refs = 1;
 	rq->started_ns = um_http_started_ns(http);
@@ -224,6 +230,16 @@ void um_api_on_request(void *arg, struct um_http_req *http)
 	um_areq_ref(rq); /* an answer from within must not free what is used here */
 	start(rq);
 	um_areq_unref(rq);
+}
+
+void um_api_on_request(void *arg, struct um_http_req *http)
+{
+	on_request(arg, http, false);
+}
+
+void um_api_on_local_request(void *arg, struct um_http_req *http)
+{
+	on_request(arg, http, true);
 }
 
 /* ---- the instance ---- */
@@ -237,6 +253,9 @@ static void on_housekeeping(void *arg)
 	if (lag > api->metrics.lag_max_ns)
 		api->metrics.lag_max_ns = lag;
 	um_event_ttl_housekeeping(api->event_ttl);
+	if (api->frames_seen == api->next_frame) /* nothing happens: nobody shares anything */
+		um_frames_release(api);
+	api->frames_seen = api->next_frame;
 	api->housekeeping_due_ns = um_loop_now(api->loop) + HOUSEKEEPING_NS;
 	um_timer_start(api->housekeeping, HOUSEKEEPING_NS);
 }

@@ -45,7 +45,10 @@ um_must_check int um_api_remove(struct um_api *api, const struct um_kind *kind, 
 
 /* For struct um_http_server_opts: @arg is the um_api. */
 void um_api_on_request(void *arg, struct um_http_req *req);
-/* Likewise: a Status as Kubernetes words it. */
+/* The same for a plain server on a loopback address: health, version and metrics, nothing else, and
+ * for everybody who can reach it. */
+void um_api_on_local_request(void *arg, struct um_http_req *req);
+/* For struct um_http_server_opts: a Status as Kubernetes words it. */
 const char *um_api_error_body(int status, const char *message, struct um_buf *b);
 
 #endif

@@ -46,6 +46,23 @@ static void commit_bytes(struct um_areq *rq, const char *key, const struct um_ki
 		on_committed(c, 0, &err);
 }
 
+/* All of it but the write: what is there is compared, too. */
+static void dry_commit(struct um_areq *rq, const char *key, const struct um_kind *kind,
+		       int64_t expect, struct um_bytes *b, int code)
+{
+	struct um_error err = UM_ERROR_INIT;
+	struct um_store_kv kv = {.mod_rev = 0};
+
+	if (um_store_get_tentative(um_api_store(rq->api, kind), key, &kv) < 0)
+		kv.mod_rev = 0;
+	if (kv.mod_rev != expect) {
+		um_error_set(&err, -EAGAIN, "%s is at another revision", key);
+		um_answer_store_error(rq, &err, !expect);
+	} else {
+		um_answer_object(rq, code, b, expect);
+	}
+}
+
 void um_commit(struct um_areq *rq, const struct um_kind *kind, const char *ns, const char *name,
 	       int64_t expect, struct um_json *obj, int code)
 {
@@ -67,7 +84,7 @@ void um_commit(struct um_areq *rq, const struct um_kind *kind, const char *ns, c
 						     .message = "the object is too large: limit "
 								"is 3145728"});
 	} else if (rq->wo.dry_run) {
-		um_answer_object(rq, code, b, expect);
+		dry_commit(rq, key, kind, expect, b, code);
 		um_bytes_unref(b);
 	} else {
 		commit_bytes(rq, key, kind, expect, b, b, code);

@@ -1,5 +1,5 @@
-/* Shared by http_server.c (listeners, connections), http_request.c (what was asked) and
- * http_response.c (what is answered). */
+/* Shared by http_server.c (listeners, the server as a whole), http_conn.c (one connection),
+ * http_request.c (what was asked) and http_response.c (what is answered). */
 #ifndef UM_WIRE_HTTP_SERVER_INTERNAL_H
 #define UM_WIRE_HTTP_SERVER_INTERNAL_H
 
@@ -88,7 +88,16 @@ struct um_http_server {
 int um_http_req_parse_target(struct um_http_req *r);
 void um_http_req_free(struct um_http_req *r);
 
-/* http_server.c */
+/* http_conn.c */
+struct sockaddr_storage;
+/* Takes over a fresh socket, or closes it. */
+void um_hconn_accept(struct um_http_server *s, int fd, const struct sockaddr_storage *ss);
+/* Ends it at once; on_close is called for its request. */
+void um_hconn_close(struct hconn *h);
+/* Ends it as soon as that is clean: the server drains. */
+void um_hconn_drain(struct hconn *h);
+void um_http_check_drained(struct um_http_server *s);
+void um_http_address_text(const struct sockaddr_storage *ss, char host[46], int *port);
 /* The response is complete: the connection goes on to the next request, or ends. */
 void um_hconn_finished(struct hconn *h);
 /* Answers for the server itself; the request, if any, is over. */

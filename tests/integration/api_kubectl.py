@@ -45,7 +45,7 @@ def debian_kubectl():
 if os.environ.get("UM_IN_NETNS") != "1":
     os.environ["UM_IN_NETNS"] = "1"
     os.environ["UM_KUBECTL_1_20"] = debian_kubectl()
-    os.execvp("unshare", ["unshare", "-n", sys.executable] + sys.argv)
+    os.execvp("unshare", ["unshare", "-n", "-m", sys.executable] + sys.argv)
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 BUILD = os.environ["BUILD"]
@@ -70,16 +70,20 @@ def skip(text, why):
 
 
 class Server:
-    def __init__(self, directory, nodes=("n1", "n2")):
+    def __init__(self, directory, nodes=("n1", "n2"), health=0, more=()):
+        self.more = list(more)
+        self.health = health
         self.dir = directory
         self.nodes = nodes
         self.proc = None
         self.port = 0
 
     def start(self):
-        args = [os.path.join(BUILD, "tests/lib/apiserver"), self.dir]
+        args = [os.path.join(BUILD, "tests/lib/apiserver"), self.dir] + self.more
         for n in self.nodes:
             args += ["--node", n]
+        if self.health:
+            args += ["--health-port", str(self.health)]
         if self.port:
             args += ["--port", str(self.port)]
         self.proc = subprocess.Popen(args, stdout=subprocess.PIPE)
@@ -358,6 +362,13 @@ def rest(s):
        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", "/openapi/v2", r)
     code, r = s.request("GET", "/metrics")
     ok(code == 200 and b"umiak_api_requests_total" in r and b"umiak_store_keys" in r, "/metrics", r)
+    for page, want in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/version", 200),
+                       ("/api/v1/secrets", 404), ("/api", 404), ("/openapi/v2", 404)):
+        c = http.client.HTTPConnection("127.0.0.1", s.health, timeout=5)
+        c.request("GET", page)
+        code = c.getresponse().status
+        c.close()
+        ok(code == want, "the plain port: %s is %d" % (page, want), code)
     for form in ("v2", "v2beta1"):
         want = "application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList" % form
         code, r = s.request("GET", "/apis", headers={"Accept": want + ",application/json"})
@@ -417,7 +428,10 @@ def create_forms(s):
        "nonsense" not in r, "fieldValidation=Warn", s.headers["Warning"])
     code, r = s.request("POST", CMS + "?dryRun=All&fieldValidation=Ignore", bad)
     ok(code == 201 and not s.headers["Warning"], "fieldValidation=Ignore", r)
+    ok("resourceVersion" not in r["metadata"], "a dry run has no revision", r)
     ok(s.request("GET", CMS + "/fv")[0] == 404, "dryRun stored nothing")
+    code, r = s.request("POST", CMS + "?dryRun=All", cm("u1"))
+    ok(code == 409, "a dry run of what exists: 409", r)
     code, r = s.request("POST", CMS + "?dryRun=Some", cm("x"))
     ok(code == 400 or code == 422, "dryRun=Some", r)
     code, r = s.request("POST", CMS, b"x" * (3 * 1024 * 1024 + 1))
@@ -469,6 +483,61 @@ def update_forms(s):
        c["details"]["kind"] == "configmaps" and c["details"]["uid"], "delete answers Status", c)
     code, c = s.request("DELETE", CMS + "/y1")
     ok(code == 404 and c["message"] == 'configmaps "y1" not found', "delete again: 404", c)
+
+
+def hostile(s):
+    """Bodies of the wrong shape: always an answer below 500, never the end of the server."""
+    s.request("POST", CMS, cm("h1", {"a": "b"}))
+    merge, jpatch = "application/merge-patch+json", "application/json-patch+json"
+    strategic = "application/strategic-merge-patch+json"
+    shapes = ["null", "5", "[]", '"x"', "{}", "[null]", '{"metadata":null}', '{"metadata":5}',
+              '{"metadata":[]}', '{"metadata":{"name":5}}', '{"metadata":{"labels":{"a":5}}}',
+              '{"metadata":{"finalizers":"x"}}', '{"metadata":{"annotations":[]}}',
+              '{"kind":"Pod"}', '{"apiVersion":7}', '{"kind":null,"metadata":{"name":null}}',
+              '{"data":{"a":{"b":1}}}', '{"data":5}', '{"metadata":{"deletionTimestamp":"x"}}',
+              '{"metadata":{"ownerReferences":[{}]}}', '{"$patch":"delete"}',
+              '{"$patch":"replace"}', '{"metadata":{"$patch":"replace"}}',
+              '{"metadata":{"$retainKeys":5}}', '{"$setElementOrder/data":[1]}',
+              '{"metadata":{"$deleteFromPrimitiveList/finalizers":"x"}}',
+              '{"a":' * 150 + "1" + "}" * 150, '{"data":{"a":"\\ud800"}}', '{"data":{"a":1,"a":2}}']
+    ops = ['[{"op":"replace","path":"","value":5}]', '[{"op":"remove","path":""}]',
+           '[{"op":"remove","path":"/metadata"}]', '[{"op":"replace","path":"/metadata","value":[]}]',
+           '[{"op":"add","path":"/metadata/name","value":{}}]', '[{"op":"add","path":"/data/-","value":1}]',
+           '[{"op":"copy","from":"","path":"/data/x"}]', '[{"op":"move","from":"/metadata","path":"/metadata/x"}]',
+           '[{"op":"test","path":"/nope","value":1}]', '[{"op":"zap","path":"/a"}]', '[{"path":"/a"}]',
+           '[{"op":"add","path":"a","value":1}]', '[{"op":"add","path":"/~2","value":1}]', "[5]"]
+    odd = []
+
+    def try_it(method, path, body, ctype):
+        code, r = s.request(method, path, body, ctype=ctype)
+        good = code < 500 and isinstance(r, dict)
+        if not good:
+            odd.append((method, path, body[:80], code, r))
+
+    for body in shapes:
+        for ctype in (merge, jpatch, strategic):
+            try_it("PATCH", CMS + "/h1?dryRun=All", body, ctype)
+        for path in (CMS + "/h1", CMS + "/h1/status", CMS):
+            for ctype in ("application/json", "application/yaml"):
+                try_it("PUT" if path != CMS else "POST", path + "?dryRun=All", body, ctype)
+        try_it("DELETE", CMS + "/none", body, "application/json")
+        try_it("POST", PODS + "/none/binding", body, "application/json")
+        try_it("POST", PODS + "?dryRun=All", body, "application/json")
+        try_it("POST", CMS + "?dryRun=All", b"k8s\0" + body.encode(), "application/vnd.kubernetes.protobuf")
+    for body in ops:
+        try_it("PATCH", CMS + "/h1?dryRun=All", body, jpatch)
+    ok(not odd, "bodies of the wrong shape", "\n".join(map(str, odd[:10])))
+    code, r = s.request("GET", CMS + "/h1")
+    ok(code == 200 and r["data"] == {"a": "b"}, "nothing of it was stored", r)
+    for path in ("/api/v1/namespaces/default/pods/a/b/c/d", "/api/v1//pods",
+                 "/apis/x/y/z/a/b/c/d/e/f", "/api/v1/pods/x", "/api/v1/namespaces/default/nodes",
+                 "/api/v1/nodes/x/log", "/api/v1/namespaces/default/pods/x/exec", "/apis/none",
+                 "/apis/none/v1", "/apis/coordination.k8s.io/v9", "/" + "a" * 5000, "/api/v2/pods"):
+        code, r = s.request("GET", path)
+        ok(code in (400, 404) and isinstance(r, dict), "path " + path[:50], (code, r))
+    long_name = "n" * 2000
+    code, r = s.request("GET", CMS + "/" + long_name)
+    ok(code == 404, "a very long name", r)
 
 
 def status_isolation(s):
@@ -832,6 +901,47 @@ def restart(s):
     ok(mode == 0o600, "the kubeconfig is private", oct(mode))
 
 
+def full_disk():
+    """Reads go on, writes get a clear answer, a delete works."""
+    d = os.path.join(tmp, "full")
+    os.makedirs(d + "/data")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", d + "/data"], check=True)
+    s = Server(d, nodes=())
+    s.start()
+    i, code, r = 0, 0, None
+    while i < 400:
+        code, r = s.request("POST", CMS, cm("f%d" % i, {"x": "y" * 60000}))
+        if code != 201:
+            break
+        i += 1
+    ok(code == 507 and r["status"] == "Failure" and "full" in r["message"], "full disk: 507", (i, code, r))
+    code, r = s.request("GET", CMS)
+    ok(code == 200 and len(r["items"]) == i, "reads go on", (code, i, len(r["items"])))
+    code, r = s.request("DELETE", CMS + "/f0")
+    ok(code == 200, "a delete works", (code, r))
+    code, r = s.request("GET", CMS + "/f0")
+    ok(code == 404, "and is seen", (code, r))
+    s.stop()
+    subprocess.run(["umount", d + "/data"], check=True)
+
+
+def event_ttl():
+    s = Server(os.path.join(tmp, "ttl"), nodes=(), more=["--event-ttl", "1"])
+    s.start()
+    path = "/api/v1/namespaces/default/events"
+    code, r = s.request("POST", path, {"apiVersion": "v1", "kind": "Event",
+                                       "metadata": {"name": "e", "namespace": "default"},
+                                       "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"},
+                                       "reason": "R", "message": "m", "type": "Normal"})
+    ok(code == 201, "an event", r)
+    w = Watch(s, path + "?watch=1&resourceVersion=" + r["metadata"]["resourceVersion"])
+    e = w.next(timeout=15)
+    ok(e["type"] == "DELETED", "events are forgotten after their time", e)
+    w.close()
+    ok(s.request("GET", path + "/e")[0] == 404, "it is gone")
+    s.stop()
+
+
 def find_kubectls():
     found = []
     old = os.environ.get("UM_KUBECTL_1_20")
@@ -852,14 +962,14 @@ def find_kubectls():
 
 tmp = tempfile.mkdtemp(prefix="um-api-")
 stranger = Server(os.path.join(tmp, "stranger"), nodes=())
-server = Server(os.path.join(tmp, "d"))
+server = Server(os.path.join(tmp, "d"), health=10255)
 try:
     stranger.start()
     stranger.stop()
     server.start()
     for node in server.nodes:
         register_node(server, node)
-    for part in (rest, create_forms, update_forms, status_isolation, lists, watches, many, bad_http,
+    for part in (rest, create_forms, update_forms, hostile, status_isolation, lists, watches, many, bad_http,
                  node_rules, logs):
         try:
             part(server)
@@ -873,6 +983,12 @@ try:
             import traceback
             ok(False, "kubectl %s ran to its end" % ver, traceback.format_exc())
     restart(server)
+    for part in (full_disk, event_ttl):
+        try:
+            part()
+        except Exception as e:
+            import traceback
+            ok(False, part.__name__ + " ran to its end", traceback.format_exc())
     ok(server.stop() == 0, "SIGTERM ends it cleanly")
 finally:
     if server.proc and server.proc.poll() is None:

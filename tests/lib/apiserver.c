@@ -1,4 +1,5 @@
-/* An API server for tests: apiserver DIR [--port N] [--node NAME]...
+/* An API server for tests: apiserver DIR [--port N] [--health-port N] [--event-ttl SECONDS]
+ * [--node NAME]...
  * Keeps everything below DIR, prints its URL when it listens, and ends on SIGTERM. For each --node
  * a certificate DIR/pki/node-NAME and a kubeconfig DIR/node-NAME.kubeconfig are made. */
 #include <limits.h>
@@ -46,11 +47,16 @@ static int make_node(const char *dir, const char *url, const char *name, struct 
 	return r;
 }
 
-static int run(const char *dir, int port, char **nodes, int n_nodes, struct um_error *err)
+static int run(const char *dir, int port, int health, int ttl_s, char **nodes, int n_nodes,
+	       struct um_error *err)
 {
 	char data[PATH_MAX], pki[PATH_MAX], config[PATH_MAX], url[64];
-	struct um_serve_opts o = {
-		.data_dir = data, .pki_dir = pki, .kubeconfig = config, .port = port};
+	struct um_serve_opts o = {.data_dir = data,
+				  .pki_dir = pki,
+				  .kubeconfig = config,
+				  .port = port,
+				  .health_port = health,
+				  .event_ttl_ns = ttl_s * UM_NSEC_PER_SEC};
 	int r;
 
 	snprintf(data, sizeof(data), "%s/data", dir);
@@ -77,14 +83,23 @@ int main(int argc, char **argv)
 {
 	struct um_error err = UM_ERROR_INIT;
 	char *nodes[16];
-	int n_nodes = 0, port = 0, r;
+	int n_nodes = 0, port = 0, health = 0, ttl_s = 0, r;
 
 	if (argc < 2 || argc % 2) {
-		fprintf(stderr, "usage: %s DIR [--port N] [--node NAME]...\n", argv[0]);
+		fprintf(stderr,
+			"usage: %s DIR [--port N] [--health-port N] [--event-ttl SECONDS] [--node "
+			"NAME]...\n",
+			argv[0]);
 		return UM_EXIT_USAGE;
 	}
 	for (int i = 2; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--port") && um_num_int(argv[i + 1], 0, 65535, &port) == 0)
+			continue;
+		if (!strcmp(argv[i], "--health-port") &&
+		    um_num_int(argv[i + 1], 1, 65535, &health) == 0)
+			continue;
+		if (!strcmp(argv[i], "--event-ttl") &&
+		    um_num_int(argv[i + 1], 1, 86400, &ttl_s) == 0)
 			continue;
 		if (strcmp(argv[i], "--node") || n_nodes == 16) {
 			fprintf(stderr, "%s: bad option %s\n", argv[0], argv[i]);
@@ -95,7 +110,7 @@ int main(int argc, char **argv)
 	um_log_init("server", UM_LOG_INFO, UM_LOG_TEXT);
 	if (um_loop_new(NULL, 2, &loop) < 0)
 		return UM_EXIT_FAILURE;
-	r = run(argv[1], port, nodes, n_nodes, &err);
+	r = run(argv[1], port, health, ttl_s, nodes, n_nodes, &err);
 	if (r < 0)
 		fprintf(stderr, "%s: %s\n", argv[0], err.msg);
 	um_loop_free(loop);

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -341,6 +342,75 @@ Test(http, a_byte_at_a_time_meets_the_deadline)
 	cr_assert_eq(closed_requests, 1);
 }
 
+Test(http, a_silent_handshake_meets_the_deadline)
+{
+	int fd;
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_port = htons((uint16_t)um_http_server_port(server)),
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct um_http_server_stats st;
+	bool closed;
+
+	for (int half = 0; half < 2; half++) {
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		cr_assert_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+		cr_assert_geq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+		if (half) /* the start of a ClientHello */
+			cr_assert_eq(write(fd, "\x16\x03\x01\x02\x00\x01", 6), 6);
+		answer(fd, 1000, &closed);
+		cr_assert(closed);
+		close(fd);
+	}
+	um_http_server_get_stats(server, &st);
+	cr_assert_eq(st.timeouts, 2);
+	cr_assert_eq(st.conns, 0);
+}
+
+Test(http, when_full_the_longest_idle_connection_goes)
+{
+	struct um_http_server_opts o = {
+		.on_request = on_request, .max_conns = 3, .max_conns_per_peer = 3};
+	static const char request[] = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct um_http_server_stats st;
+	int fds[3];
+	bool closed;
+
+	um_http_server_free(plain);
+	cr_assert_eq(um_http_server_new(loop, &o, &plain, NULL), 0);
+	cr_assert_eq(um_http_server_listen(plain, "127.0.0.1", 0, NULL), 0);
+	for (int i = 0; i < 3; i++) {
+		fds[i] = dial_plain();
+		cr_assert_eq(write(fds[i], request, sizeof(request) - 1), sizeof(request) - 1);
+		answer(fds[i], 30, &closed);
+		cr_assert_not(closed);
+	}
+	/* one address may not have them all */
+	talk(request, 100, &closed);
+	cr_assert(closed);
+	um_http_server_get_stats(plain, &st);
+	cr_assert_eq(st.refused_conns, 1);
+	cr_assert_eq(st.conns, 3);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	turn(20);
+	um_http_server_free(plain);
+	o.max_conns_per_peer = 100;
+	cr_assert_eq(um_http_server_new(loop, &o, &plain, NULL), 0);
+	cr_assert_eq(um_http_server_listen(plain, "127.0.0.1", 0, NULL), 0);
+	for (int i = 0; i < 3; i++) {
+		fds[i] = dial_plain();
+		cr_assert_eq(write(fds[i], request, sizeof(request) - 1), sizeof(request) - 1);
+		answer(fds[i], 30, &closed);
+	}
+	cr_assert_not_null(strstr(talk(request, 50, &closed), "200 OK"));
+	answer(fds[0], 50, &closed);
+	cr_assert(closed);
+	answer(fds[1], 20, &closed);
+	cr_assert_not(closed);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+}
+
 Test(http, a_large_body_is_413)
 {
 	bool closed;
@@ -428,6 +498,36 @@ Test(http, a_slow_reader_is_cut)
 	um_http_server_get_stats(plain, &st);
 	cr_assert_eq(st.slow_cut, 1);
 	cr_assert_eq(st.conns, 0);
+	um_bytes_unref(b);
+	close(fd);
+}
+
+Test(http, who_takes_nothing_of_a_response_is_cut)
+{
+	int fd = dial_plain(), small = 4096;
+	struct um_http_server_stats st;
+	struct um_bytes *b = NULL;
+	char *big = calloc(1, 16 << 20);
+	bool closed;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	dprintf(fd, "GET /hang HTTP/1.1\r\nHost: x\r\n\r\n");
+	answer(fd, 50, &closed);
+	b = um_bytes_new(big, 16 << 20);
+	free(big);
+	um_http_respond(TAKE_PTR(watch), 200, "text/plain", b);
+	cr_assert_eq(b->refs, 2); /* shared, not copied */
+	turn(200);
+	um_http_server_get_stats(plain, &st);
+	cr_assert_eq(st.conns, 1);
+	for (int i = 0; i < 30 && st.conns; i++) { /* from its last byte on */
+		turn(50);
+		um_http_server_get_stats(plain, &st);
+	}
+	turn(10); /* what it held goes at the end of a turn */
+	cr_assert_eq(st.conns, 0);
+	cr_assert_eq(st.slow_cut, 1);
+	cr_assert_eq(b->refs, 1);
 	um_bytes_unref(b);
 	close(fd);
 }
@@ -569,6 +669,63 @@ Test(http, strangers_are_refused_in_the_handshake)
 	um_http_client_free(plain_to_tls);
 }
 
+Test(http, a_renewed_certificate_is_used_without_a_restart)
+{
+	static const char *const ips[] = {"10.9.9.9", NULL};
+	struct um_pki_names n = {.cn = "renewed", .ips = ips, .server = true};
+	struct um_http_client *c = client_for(client_tls, um_http_server_port(server), NULL);
+	struct um_http_client *fresh =
+		client_for(client_tls, um_http_server_port(server), "10.9.9.9");
+	struct um_pki_pair *ca = NULL, *leaf = NULL;
+	struct um_error err = UM_ERROR_INIT;
+
+	cr_assert_eq(call(c, "GET", "/who", NULL).status, 200);
+	cr_assert_lt(call(fresh, "GET", "/who", NULL).code, 0);
+	cr_assert_eq(um_pki_load(dir, "ca", &ca, &err), 0, "%s", err.msg);
+	cr_assert_eq(um_pki_leaf_new(ca, &n, um_clock_wall(&um_clock_system), &leaf, &err), 0);
+	cr_assert_eq(um_pki_save(leaf, dir, "server", &err), 0);
+	cr_assert_eq(um_tls_reload(server_tls, &err), 0, "%s", err.msg);
+	cr_assert_eq(call(fresh, "GET", "/who", NULL).status, 200);
+	cr_assert_eq(call(c, "GET", "/who", NULL).status, 200); /* its connection goes on */
+	/* a damaged file leaves the old one in use */
+	cr_assert_eq(truncate(at("server.crt"), 40), 0);
+	cr_assert_lt(um_tls_reload(server_tls, &err), 0);
+	um_http_client_free(fresh);
+	fresh = client_for(client_tls, um_http_server_port(server), "10.9.9.9");
+	cr_assert_eq(call(fresh, "GET", "/who", NULL).status, 200);
+	um_pki_pair_free(ca);
+	um_pki_pair_free(leaf);
+	um_http_client_free(c);
+	um_http_client_free(fresh);
+}
+
+Test(http, a_kept_connection_that_the_server_closed_is_replaced)
+{
+	struct um_http_client *c = client_for(client_tls, um_http_server_port(server), NULL);
+	struct um_http_server_stats st;
+
+	for (int i = 0; i < 3; i++) {
+		struct um_http_call *k = NULL;
+		struct got g = {0};
+		struct um_http_call_opts o = {
+			.method = "GET", .target = "/hang", .on_done = on_done, .arg = &g};
+
+		/* the server drops the connection instead of answering */
+		cr_assert_eq(um_http_call_start(c, &o, &k, NULL), 0);
+		for (int j = 0; j < 3000 && !watch; j++)
+			cr_assert_eq(um_loop_step(loop, UM_NSEC_PER_MSEC), 0);
+		um_http_stream_begin(watch, 200, "text/plain");
+		um_http_stream_abort(watch);
+		for (int j = 0; j < 3000 && !g.done; j++)
+			cr_assert_eq(um_loop_step(loop, UM_NSEC_PER_MSEC), 0);
+		cr_assert_lt(g.code, 0, "a part was taken for the whole");
+		cr_assert_eq(call(c, "GET", "/who", NULL).status, 200);
+	}
+	um_http_server_get_stats(server, &st);
+	cr_assert_geq(st.accepted, 2);
+	um_http_client_free(c);
+}
+
 Test(http, bodies_both_ways_over_tls)
 {
 	struct um_http_client *c = client_for(client_tls, um_http_server_port(server), NULL);
@@ -708,10 +865,12 @@ Test(http, the_client_upgrades_over_tls)
 				      .arg = &g};
 	size_t len;
 
+	cr_assert_eq(call(c, "GET", "/who", NULL).status, 200);
 	cr_assert_eq(um_http_call_start(c, &o, &k, NULL), 0);
 	for (int i = 0; i < 3000 && !g.conn && !g.done; i++)
 		cr_assert_eq(um_loop_step(loop, UM_NSEC_PER_MSEC), 0);
 	cr_assert_not_null(g.conn, "%s", g.error);
+	cr_assert(SSL_session_reused(um_conn_ssl(g.conn)), "no TLS resumption");
 	cr_assert_eq(um_conn_write(g.conn, "hello", 5), 0);
 	turn(50);
 	cr_assert_str_eq(upgraded_in, "hello");

@@ -123,6 +123,7 @@ int um_agent_new(struct um_loop *l, const struct um_agent_options *opt, struct u
 		return um_error_errno(err, -ENOMEM, "start the agent");
 	a->loop = l;
 	a->opt = *opt;
+	pthread_mutex_init(&a->net_lock, NULL);
 	a->can_lower_oom = cap_get_bound(CAP_SYS_RESOURCE) == 1;
 	r = make_paths(a, err);
 	if (r == 0)
@@ -161,6 +162,7 @@ void um_agent_free(struct um_agent *a)
 		pod_free(p);
 	(void)!um_loop_step(a->loop, 0); /* deferred looks at them */
 	um_net_close(a->net);
+	pthread_mutex_destroy(&a->net_lock);
 	um_images_close(a->images);
 	um_cgroups_free(a->cgroups);
 	free(a->shim_path);

@@ -2,6 +2,7 @@
 #ifndef UM_AGENT_INTERNAL_H
 #define UM_AGENT_INTERNAL_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -140,7 +141,8 @@ struct um_agent {
 	struct um_agent_source src;
 	struct agent_pod *pods; /* by uid */
 	struct um_images *images;
-	struct um_net *net; /* NULL: no pod network */
+	struct um_net *net;	  /* NULL: no pod network */
+	pthread_mutex_t net_lock; /* the network is changed by one worker at a time */
 	struct um_cgroups *cgroups;
 	struct agent_static *statics;
 	char *oci_path, *shim_path, *oci_root;
@@ -262,8 +264,8 @@ void static_free(struct agent_static *s);
 
 /* ---- adopt.c: what an earlier run of the agent left ---- */
 
-/* The pod's address and start, and what its volumes and environment were made of: in the run folder,
- * for an agent that adopts it. */
+/* The pod's address and start, and what its volumes and environment were made of: in the run
+ * folder, for an agent that adopts it. */
 int adopt_note_sandbox(const struct agent_pod *p, const char *ip, int64_t started_ns,
 		       struct um_error *err);
 int adopt_save_refs(const struct agent_pod *p, struct um_error *err);

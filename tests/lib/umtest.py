@@ -50,7 +50,7 @@ def private_namespaces():
     if os.environ.get("UMTEST_INNER") == "1":
         sh("ip", "link", "set", "lo", "up")
         return
-    env = dict(os.environ, UMTEST_INNER="1")
+    env = dict(os.environ, UMTEST_INNER="1", UMTEST_OUTER=str(os.getppid()))
     os.execvpe("unshare", ["unshare", "-m", "-n", "--propagation", "private", sys.executable]
                + sys.argv, env)
 
@@ -77,6 +77,30 @@ def processes(text):
                 if alive(pid):
                     found.append(pid)
     return found
+
+
+def debian_image(package):
+    """The tar of a root file system with a Debian package and what it needs, kept by version."""
+    version = sh("apt-cache", "policy", package).split("Candidate: ")[1].split()[0]
+    out = f"/var/tmp/umiak-images/{package}-{version.replace(':', '_')}.tar"
+    if os.path.exists(out):
+        return out
+    os.makedirs(os.path.dirname(out), exist_ok=True)
+    tmp = tempfile.mkdtemp(prefix="umiak-image-")
+    try:
+        # By now in a network namespace without a way out: the machine's own is used.
+        sh("nsenter", "-t", os.environ.get("UMTEST_OUTER", "1"), "-n", "mmdebstrap", "--quiet",
+           "--variant=extract", f"--include={package},base-files,libc-bin", "bookworm", tmp + "/r",
+           timeout=300)
+        with open(tmp + "/r/etc/passwd", "w") as f:
+            f.write("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
+        with open(tmp + "/r/etc/group", "w") as f:
+            f.write("root:x:0:\nnogroup:x:65534:\n")
+        sh("tar", "-C", tmp + "/r", "-cf", out + ".part", ".")
+        os.rename(out + ".part", out)
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+    return out
 
 
 class Node:
@@ -209,9 +233,9 @@ class Node:
         for line in read("/proc/self/mountinfo").splitlines():
             if self.dir in line:
                 found.append(f"mount {line.split()[4]}")
-        for pid in processes(self.dir + "/libexec"):
-            if not self.proc or pid != self.proc.pid:
-                found.append(f"process {pid}")
+        for program in ("umiak-shim", "umiak-oci"):
+            for pid in processes(f"{self.dir}/libexec/{program} "):
+                found.append(f"process {pid} ({program})")
         for sub in ("run/pods", "run/oci", "state/pods", "state/ipam", "images/snapshots",
                     "images/tmp"):
             p = self.path(sub)

@@ -93,9 +93,9 @@ static int open_net(struct um_agent *a, struct um_error *err)
 
 static int64_t grace_of(const struct um_json *pod)
 {
-	int64_t s = um_json_get_i64(pod, "metadata.deletionGracePeriodSeconds",
-				    um_json_get_i64(pod, "spec.terminationGracePeriodSeconds",
-						    DEFAULT_GRACE));
+	int64_t s = um_json_get_i64(
+		pod, "metadata.deletionGracePeriodSeconds",
+		um_json_get_i64(pod, "spec.terminationGracePeriodSeconds", DEFAULT_GRACE));
 
 	return (s < 0 ? 0 : s > 86400 * 365 ? 86400 * 365 : s) * UM_NSEC_PER_SEC;
 }
@@ -105,8 +105,7 @@ static void end_unknown(struct um_agent *a, bool statics)
 {
 	struct agent_pod *p, *tmp;
 
-	HASH_ITER(hh, a->pods, p, tmp)
-	{
+	HASH_ITER (hh, a->pods, p, tmp) {
 		if (p->known || p->is_static != statics)
 			continue;
 		p->removed = true;

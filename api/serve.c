@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "control/namespace.h"
+#include "control/scheduler.h"
 #include "store/store.h"
 #include "wire/http_server.h"
 #include "wire/loop.h"
@@ -25,6 +26,7 @@ struct um_serve {
 	struct um_store *durable, *volatile_;
 	struct um_api *api;
 	struct um_namespaces *namespaces;
+	struct um_scheduler *scheduler;
 	struct um_tls *tls;
 	struct um_http_server *http, *health;
 	struct um_pki_pair *ca;
@@ -305,6 +307,8 @@ static int assemble(struct um_serve *s, const struct um_serve_opts *o, struct um
 	if (!r)
 		r = um_namespaces_new(s->loop, s->api, s->durable, s->volatile_, &s->namespaces,
 				      err);
+	if (!r && !o->no_scheduler)
+		r = um_scheduler_new(s->loop, s->durable, s->volatile_, &s->scheduler, err);
 	if (!r)
 		r = open_http(s, o->port, err);
 	if (!r)
@@ -348,6 +352,18 @@ int um_serve_new(struct um_loop *l, const struct um_serve_opts *o, struct um_ser
 	return 0;
 }
 
+int um_serve_ensure_node(struct um_serve *s, const char *node, struct um_error *err)
+{
+	static const char *const orgs[] = {"system:nodes", NULL};
+	char pair[300], user[300];
+	struct um_pki_names names = {.cn = user, .orgs = orgs, .client = true};
+
+	snprintf(pair, sizeof(pair), "node-%.250s", node);
+	snprintf(user, sizeof(user), "system:node:%.250s", node);
+	return um_serve_ensure_leaf(s->ca, s->pki_dir, pair, &names,
+				    um_clock_wall(um_loop_clock(s->loop)), NULL, err);
+}
+
 int um_serve_port(const struct um_serve *s)
 {
 	return um_http_server_port(s->http);
@@ -380,6 +396,7 @@ void um_serve_free(struct um_serve *s)
 	um_http_server_free(s->health);
 	um_http_server_free(s->http);
 	um_namespaces_free(s->namespaces);
+	um_scheduler_free(s->scheduler);
 	/* Writes in flight call back into the API: they finish before it goes. */
 	um_api_stop(s->api);
 	um_store_close(s->volatile_);

@@ -7,6 +7,8 @@
 #ifndef UM_API_SERVE_H
 #define UM_API_SERVE_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "wire/pki.h"
 
@@ -25,11 +27,14 @@ struct um_serve_opts {
 	const char *const
 		*extra_names; /* DNS names or addresses for the certificate; may be NULL */
 	int64_t event_ttl_ns;
+	bool no_scheduler; /* tests that place pods themselves */
 };
 
 /* Blocks on files. Errors as of the parts. */
 um_must_check int um_serve_new(struct um_loop *l, const struct um_serve_opts *o,
 			       struct um_serve **ret, struct um_error *err);
+/* The credentials of a node: <pki_dir>/node-<name>.{crt,key}. */
+um_must_check int um_serve_ensure_node(struct um_serve *s, const char *node, struct um_error *err);
 int um_serve_port(const struct um_serve *s);
 struct um_api *um_serve_api(struct um_serve *s);
 struct um_store *um_serve_durable(struct um_serve *s);

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/remote.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "cli/cli.h"
 #include "wire/loop.h"
 
@@ -22,7 +24,7 @@ static struct um_agent_options opt = {
 	.pod_range = "10.244.0.0/16",
 	.node_range = "10.244.0.0/24",
 };
-static const char *log_level = "info", *log_format = "text", *no_network;
+static const char *no_network, *server, *pki_dir = "/etc/umiak/pki";
 
 static const struct cli_option options[] = {
 	{"node-name", "NAME", "this node's name (default: the hostname)", &opt.node_name},
@@ -38,8 +40,10 @@ static const struct cli_option options[] = {
 	{"pod-range", "CIDR", "addresses of all pods", &opt.pod_range},
 	{"node-range", "CIDR", "addresses of this node's pods", &opt.node_range},
 	{"no-pod-network", NULL, "only pods with hostNetwork", &no_network},
-	{"log-level", "LEVEL", "error, warn, info or debug", &log_level},
-	{"log-format", "FORMAT", "text or json", &log_format},
+	{"server", "HOST:PORT", "the API server; without one only static pods run", &server},
+	{"pki-dir", "DIR", "ca.crt, node-<name>.crt and .key", &pki_dir},
+	{"log-level", "LEVEL", "error, warn, info or debug", &cli_log_level},
+	{"log-format", "FORMAT", "text or json", &cli_log_format},
 	{NULL, NULL, NULL, NULL},
 };
 
@@ -48,37 +52,68 @@ static void on_stop(void *arg, um_unused int signo)
 	um_loop_stop(arg);
 }
 
-static int start_log(const char *component)
+/* "host:port", "[v6]:port" or "host": the port is 6443 then. */
+static int split_server(const char *text, char host[256], int *port, struct um_error *err)
 {
-	static const char *const levels[] = {"error", "warn", "info", "debug"};
-	bool json = !strcmp(log_format, "json");
+	const char *colon = strrchr(text, ':'), *end = colon;
+	bool bracket = text[0] == '[';
 
-	for (size_t i = 0; i < UM_ARRAY_LEN(levels); i++) {
-		if (strcmp(log_level, levels[i]) || (!json && strcmp(log_format, "text")))
-			continue;
-		um_log_init(component, (enum um_log_level)i, json ? UM_LOG_JSON : UM_LOG_TEXT);
-		return 0;
+	*port = 6443;
+	if (bracket) {
+		end = strchr(text, ']');
+		colon = end && end[1] == ':' ? end + 1 : NULL;
+		text++;
 	}
-	fprintf(stderr, "umiak agent: --log-level %s or --log-format %s is unknown\n", log_level,
-		log_format);
-	return -1;
+	if (!end)
+		end = text + strlen(text);
+	if (end - text < 1 || end - text > 255 ||
+	    (colon && um_num_int(colon + 1, 1, 65535, port) < 0))
+		return um_error_set(err, -EINVAL, "--server \"%s\": want HOST:PORT", text);
+	snprintf(host, 256, "%.*s", (int)(end - text), text);
+	return 0;
+}
+
+static int open_remote(struct um_loop *loop, struct um_agent *agent, struct um_remote **ret,
+		       struct um_error *err)
+{
+	static char host[256], ca[4200], cert[4500], key[4500];
+	struct um_remote_options ro = {
+		.host = host,
+		.ca_path = ca,
+		.cert_path = cert,
+		.key_path = key,
+		.node_name = opt.node_name,
+		.node_ip = opt.host_ip,
+		.node_range = opt.pod_range ? opt.node_range : NULL,
+	};
+	int r = split_server(server, host, &ro.port, err);
+
+	if (r < 0)
+		return r;
+	snprintf(ca, sizeof(ca), "%s/ca.crt", pki_dir);
+	snprintf(cert, sizeof(cert), "%s/node-%s.crt", pki_dir, opt.node_name);
+	snprintf(key, sizeof(key), "%s/node-%s.key", pki_dir, opt.node_name);
+	return um_remote_new(loop, agent, &ro, ret, err);
 }
 
 static int run(int argc, char **argv)
 {
 	static struct utsname host;
 	struct um_error err = UM_ERROR_INIT;
+	struct um_remote *remote = NULL;
 	struct um_agent *agent;
 	struct um_loop *loop;
 	int code = cli_parse("agent", options, argc, argv);
 
 	if (code >= 0)
 		return code;
-	if (start_log("agent") < 0)
+	if (cli_start_log("agent") < 0)
 		return UM_EXIT_USAGE;
 	uname(&host);
 	if (!opt.node_name)
 		opt.node_name = host.nodename;
+	if (!opt.host_ip)
+		opt.host_ip = "127.0.0.1";
 	if (no_network)
 		opt.pod_range = NULL;
 	umask(022);
@@ -93,9 +128,15 @@ static int run(int argc, char **argv)
 		um_loop_free(loop);
 		return cli_fail("agent", &err);
 	}
+	if (server && open_remote(loop, agent, &remote, &err) < 0) {
+		um_agent_free(agent);
+		um_loop_free(loop);
+		return cli_fail("agent", &err);
+	}
 	um_log(UM_LOG_INFO, "agent ready", UM_LOG_STR("node", opt.node_name));
 	um_loop_run(loop);
 	um_log(UM_LOG_INFO, "agent ends; its pods run on");
+	um_remote_free(remote);
 	um_agent_free(agent);
 	um_loop_free(loop);
 	return 0;

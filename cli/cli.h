@@ -14,7 +14,7 @@ struct cli_verb {
 	int (*run)(int argc, char **argv);
 };
 
-extern const struct cli_verb cli_agent, cli_image;
+extern const struct cli_verb cli_agent, cli_image, cli_server, cli_up;
 
 /* One option of a daemon: a long flag, and a key of the same name in the config file. */
 struct cli_option {
@@ -28,6 +28,9 @@ struct cli_option {
  * flags win). Prints usage on --help. Returns -1 to go on, else the exit code to end with. Values
  * live as long as the process. */
 int cli_parse(const char *verb, const struct cli_option *options, int argc, char **argv);
+/* Where --log-level and --log-format go, and what makes them so: 0, or -1 and a message. */
+extern const char *cli_log_level, *cli_log_format;
+int cli_start_log(const char *component);
 int cli_fail(const char *verb, const struct um_error *err);
 
 #endif

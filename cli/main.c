@@ -4,6 +4,8 @@
 #include "cli/cli.h"
 
 static const struct cli_verb *const verbs[] = {
+	&cli_up,
+	&cli_server,
 	&cli_agent,
 	&cli_image,
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/log.h"
 #include "base/yaml.h"
 #include "cli/cli.h"
 
@@ -31,6 +32,24 @@ int cli_fail(const char *verb, const struct um_error *err)
 {
 	fprintf(stderr, "umiak %s: %s\n", verb, err->msg);
 	return um_exit_code(err);
+}
+
+const char *cli_log_level = "info", *cli_log_format = "text";
+
+int cli_start_log(const char *component)
+{
+	static const char *const levels[] = {"error", "warn", "info", "debug"};
+	bool json = !strcmp(cli_log_format, "json");
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(levels); i++) {
+		if (strcmp(cli_log_level, levels[i]) || (!json && strcmp(cli_log_format, "text")))
+			continue;
+		um_log_init(component, (enum um_log_level)i, json ? UM_LOG_JSON : UM_LOG_TEXT);
+		return 0;
+	}
+	fprintf(stderr, "umiak %s: --log-level %s or --log-format %s is unknown\n", component,
+		cli_log_level, cli_log_format);
+	return -1;
 }
 
 static const struct cli_option *find(const struct cli_option *options, const char *name)

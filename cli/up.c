@@ -1,0 +1,243 @@
+/* `umiak up`: one node's server and agent, each a process of its own, restarted when it ends. */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "wire/loop.h"
+
+#define RESTART_FIRST_NS (100 * UM_NSEC_PER_MSEC)
+#define RESTART_MOST_NS (10 * UM_NSEC_PER_SEC)
+#define STEADY_NS (30 * UM_NSEC_PER_SEC) /* a run that long forgets earlier failures */
+#define ARGS_MAX 48
+
+static const char *root = "", *node_name, *node_ip, *listen_address = "127.0.0.1", *port = "6443",
+		  *pod_range, *node_range, *no_network, *cgroup_parent, *libexec_dir, *oci_path;
+
+static const struct cli_option options[] = {
+	{"root", "DIR", "puts DIR before every folder: several instances on one machine", &root},
+	{"node-name", "NAME", "this node's name (default: the hostname)", &node_name},
+	{"node-ip", "ADDR", "this node's address, shown as hostIP", &node_ip},
+	{"listen", "ADDR", "numeric address of the API", &listen_address},
+	{"port", "PORT", "port of the API", &port},
+	{"pod-range", "CIDR", "addresses of all pods", &pod_range},
+	{"node-range", "CIDR", "addresses of this node's pods", &node_range},
+	{"no-pod-network", NULL, "only pods with hostNetwork", &no_network},
+	{"cgroup-parent", "NAME", "the group that all pods are in", &cgroup_parent},
+	{"libexec-dir", "DIR", "umiak-shim and umiak-oci", &libexec_dir},
+	{"oci-runtime", "PATH", "another umiak-oci", &oci_path},
+	{"log-level", "LEVEL", "error, warn, info or debug", &cli_log_level},
+	{"log-format", "FORMAT", "text or json", &cli_log_format},
+	{NULL, NULL, NULL, NULL},
+};
+
+struct daemon {
+	const char *verb;
+	char *argv[ARGS_MAX];
+	int argc;
+	pid_t pid;
+	struct um_child *child;
+	struct um_timer *restart;
+	int64_t started_ns, delay_ns;
+	struct um_loop *loop;
+};
+
+static struct daemon daemons[2] = {{.verb = "server"}, {.verb = "agent"}};
+static bool stopping;
+extern char **environ;
+
+static void add(struct daemon *d, const char *flag, const char *value)
+{
+	char *text;
+
+	if (!value || d->argc >= ARGS_MAX - 1 || asprintf(&text, "--%s=%s", flag, value) < 0)
+		return;
+	d->argv[d->argc++] = text;
+}
+
+static void add_path(struct daemon *d, const char *flag, const char *path)
+{
+	char full[4200];
+
+	snprintf(full, sizeof(full), "%s%s", root, path);
+	add(d, flag, full);
+}
+
+static void make_arguments(void)
+{
+	struct daemon *s = &daemons[0], *a = &daemons[1];
+	char server[300];
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(daemons); i++) {
+		daemons[i].argv[daemons[i].argc++] = strdup("umiak");
+		daemons[i].argv[daemons[i].argc++] = strdup(daemons[i].verb);
+		add(&daemons[i], "log-level", cli_log_level);
+		add(&daemons[i], "log-format", cli_log_format);
+		add_path(&daemons[i], "pki-dir", "/etc/umiak/pki");
+	}
+	add_path(s, "data-dir", "/var/lib/umiak/server");
+	add_path(s, "kubeconfig", "/etc/umiak/admin.kubeconfig");
+	add(s, "listen", listen_address);
+	add(s, "port", port);
+	add(s, "node", node_name);
+	add(s, "ready-fd", "3");
+	snprintf(server, sizeof(server), strchr(listen_address, ':') ? "[%s]:%s" : "%s:%s",
+		 !strcmp(listen_address, "0.0.0.0") ? "127.0.0.1" : listen_address, port);
+	add(a, "server", server);
+	add(a, "node-name", node_name);
+	add(a, "node-ip", node_ip);
+	add_path(a, "state-dir", "/var/lib/umiak/agent");
+	add_path(a, "run-dir", "/run/umiak");
+	add_path(a, "log-dir", "/var/log/pods");
+	add_path(a, "images-dir", "/var/lib/umiak/images");
+	add_path(a, "manifests-dir", "/etc/umiak/manifests");
+	add(a, "pod-range", pod_range);
+	add(a, "node-range", node_range);
+	add(a, "cgroup-parent", cgroup_parent);
+	add(a, "libexec-dir", libexec_dir);
+	add(a, "oci-runtime", oci_path);
+	if (no_network)
+		a->argv[a->argc++] = strdup("--no-pod-network");
+}
+
+static void on_ended(void *arg, pid_t pid, int status);
+
+static int spawn(struct daemon *d, int ready_fd)
+{
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	int r;
+
+	posix_spawn_file_actions_init(&fa);
+	if (ready_fd >= 0)
+		posix_spawn_file_actions_adddup2(&fa, ready_fd, 3);
+	posix_spawnattr_init(&attr);
+	sigemptyset(&none);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	r = posix_spawn(&d->pid, "/proc/self/exe", &fa, &attr, d->argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&fa);
+	if (r == 0) {
+		d->started_ns = um_loop_now(d->loop);
+		d->child = um_child_new(d->loop, d->pid, on_ended, d);
+	}
+	return r;
+}
+
+static void start(struct daemon *d)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (spawn(d, null) != 0 || !d->child)
+		um_timer_start(d->restart, RESTART_MOST_NS);
+	um_close(null);
+}
+
+static void on_restart(void *arg)
+{
+	start(arg);
+}
+
+static void on_ended(void *arg, um_unused pid_t pid, int status)
+{
+	struct daemon *d = arg;
+
+	um_child_free(TAKE_PTR(d->child));
+	d->pid = 0;
+	if (stopping) {
+		if (!daemons[0].pid && !daemons[1].pid)
+			um_loop_stop(d->loop);
+		return;
+	}
+	if (um_loop_now(d->loop) - d->started_ns >= STEADY_NS)
+		d->delay_ns = 0;
+	d->delay_ns = d->delay_ns ? d->delay_ns * 2 : RESTART_FIRST_NS;
+	if (d->delay_ns > RESTART_MOST_NS)
+		d->delay_ns = RESTART_MOST_NS;
+	um_log(UM_LOG_WARN, "it ended and is started again", UM_LOG_STR("what", d->verb),
+	       UM_LOG_I64("wait_status", status),
+	       UM_LOG_I64("after_ms", d->delay_ns / UM_NSEC_PER_MSEC));
+	um_timer_start(d->restart, d->delay_ns);
+}
+
+static void on_stop(void *arg, um_unused int signo)
+{
+	stopping = true;
+	for (size_t i = 0; i < UM_ARRAY_LEN(daemons); i++) {
+		um_timer_stop(daemons[i].restart);
+		if (daemons[i].pid > 0)
+			kill(daemons[i].pid, SIGTERM);
+	}
+	if (!daemons[0].pid && !daemons[1].pid)
+		um_loop_stop(arg);
+}
+
+/* The agent's credentials are there once the server says that it listens. */
+static int start_server(struct daemon *d, struct um_error *err)
+{
+	char line[100];
+	ssize_t n;
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC) < 0 || spawn(d, p[1]) != 0)
+		return um_error_errno(err, -errno, "start the server");
+	close(p[1]);
+	do
+		n = read(p[0], line, sizeof(line));
+	while (n < 0 && errno == EINTR);
+	close(p[0]);
+	return n > 0 ? 0 : um_error_set(err, -EIO, "the server did not start");
+}
+
+static int run(int argc, char **argv)
+{
+	static struct utsname host;
+	struct um_error err = UM_ERROR_INIT;
+	struct um_loop *loop;
+	int code = cli_parse("up", options, argc, argv);
+
+	if (code >= 0)
+		return code;
+	if (cli_start_log("up") < 0)
+		return UM_EXIT_USAGE;
+	uname(&host);
+	if (!node_name)
+		node_name = host.nodename;
+	make_arguments();
+	if (um_loop_new(NULL, 1, &loop) < 0)
+		return UM_EXIT_FAILURE;
+	for (size_t i = 0; i < UM_ARRAY_LEN(daemons); i++) {
+		daemons[i].loop = loop;
+		daemons[i].restart = um_timer_new(loop, on_restart, &daemons[i]);
+	}
+	if (!daemons[0].restart || !daemons[1].restart ||
+	    um_loop_on_signal(loop, SIGTERM, on_stop, loop) < 0 ||
+	    um_loop_on_signal(loop, SIGINT, on_stop, loop) < 0)
+		return UM_EXIT_FAILURE;
+	if (start_server(&daemons[0], &err) < 0)
+		return cli_fail("up", &err);
+	start(&daemons[1]);
+	um_loop_run(loop);
+	for (size_t i = 0; i < UM_ARRAY_LEN(daemons); i++) {
+		um_child_free(daemons[i].child);
+		um_timer_free(daemons[i].restart);
+		for (int k = 0; k < daemons[i].argc; k++)
+			free(daemons[i].argv[k]);
+	}
+	um_loop_free(loop);
+	return 0;
+}
+
+const struct cli_verb cli_up = {"up", "server and agent of a one-node cluster", run};

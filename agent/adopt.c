@@ -82,10 +82,72 @@ static void restore_end(struct agent_pod *p)
 	p->state = POD_DONE;
 }
 
+/* ---- what a sandbox has, beside it in memory ---- */
+
+int adopt_note_sandbox(const struct agent_pod *p, const char *ip, int64_t started_ns,
+		       struct um_error *err)
+{
+	char path[4096], text[100];
+	int n = snprintf(text, sizeof(text), "%lld %s\n", (long long)started_ns, ip);
+	int r = pod_run_path(p, path, sizeof(path), "sandbox");
+
+	if (r < 0)
+		return um_error_errno(err, r, "note the sandbox");
+	return um_io_replace_file(AT_FDCWD, path, text, (size_t)n, 0600, UM_IO_NO_SYNC, err);
+}
+
+static bool read_sandbox(struct agent_pod *p)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(200);
+	char path[4096], ip[INET_ADDRSTRLEN] = "";
+	long long started;
+
+	if (pod_run_path(p, path, sizeof(path), "sandbox") < 0 ||
+	    um_io_read_file(AT_FDCWD, path, &b, NULL) < 0 ||
+	    sscanf(um_buf_str(&b), "%lld %15s", &started, ip) < 1)
+		return false;
+	p->started_wall_ns = started;
+	snprintf(p->ip, sizeof(p->ip), "%s", ip);
+	return true;
+}
+
+int adopt_save_refs(const struct agent_pod *p, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(32 << 20);
+	char path[4096];
+	int r = pod_run_path(p, path, sizeof(path), "refs.json");
+
+	if (r == 0)
+		r = um_json_write(&b, p->refs);
+	if (r < 0)
+		return um_error_errno(err, r, "keep the pod's configmaps and secrets");
+	return um_io_replace_file(AT_FDCWD, path, b.data, b.len, 0600, UM_IO_NO_SYNC, err);
+}
+
+/* They are there once the volumes are: then these must not be made again under running containers.
+ */
+static bool load_refs(struct agent_pod *p)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(32 << 20);
+	char path[4096];
+
+	p->refs_arena = um_arena_new(128 << 20);
+	if (!p->refs_arena || pod_run_path(p, path, sizeof(path), "refs.json") < 0 ||
+	    um_io_read_file(AT_FDCWD, path, &b, NULL) < 0 ||
+	    um_json_parse(p->refs_arena, um_buf_str(&b), b.len, NULL, &p->refs, NULL) < 0) {
+		p->refs = NULL;
+		return false;
+	}
+	return true;
+}
+
 /* Finds the pod's shim and asks it what runs; without one the pod begins anew. */
 static void find_shim(struct agent_pod *p)
 {
 	char path[4096];
+
+	if (!read_sandbox(p))
+		return;
 
 	if (pod_run_path(p, path, sizeof(path), "%s", UM_SHIM_SOCKET) == 0)
 		p->shim = shim_connect(p, path);
@@ -93,8 +155,11 @@ static void find_shim(struct agent_pod *p)
 		shim_free(TAKE_PTR(p->shim));
 		return;
 	}
-	p->started_wall_ns = um_clock_wall(um_loop_clock(p->agent->loop));
 	pod_set_state(p, POD_VOLUMES);
+	if (load_refs(p))
+		pod_set_state(p, POD_RUN);
+	else
+		p->refs_failed = true; /* asked for as soon as there is a source */
 }
 
 static void adopt_one(struct um_agent *a, const char *uid)
@@ -127,8 +192,6 @@ static void adopt_one(struct um_agent *a, const char *uid)
 		restore_end(p);
 	else
 		find_shim(p);
-	if (p->state == POD_VOLUMES)
-		refs_fetch(p);
 	pod_dirty(p);
 }
 

@@ -229,6 +229,21 @@ void um_agent_pod_remove(struct um_agent *a, const char *uid)
 	pod_end(p, grace_of(p->obj));
 }
 
+void um_agent_end_all(struct um_agent *a, int64_t grace_ns)
+{
+	struct agent_pod *p, *tmp;
+
+	HASH_ITER (hh, a->pods, p, tmp) {
+		p->removed = true;
+		pod_end(p, grace_ns);
+	}
+}
+
+bool um_agent_empty(const struct um_agent *a)
+{
+	return !a->pods;
+}
+
 void um_agent_source_synced(struct um_agent *a)
 {
 	a->synced = true;

@@ -8,6 +8,7 @@
 #define UM_AGENT_AGENT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/json.h"
 
@@ -68,7 +69,11 @@ void um_agent_pod_remove(struct um_agent *a, const char *uid);
 /* All pods of the source have been put once: those re-adopted from an earlier run that were not
  * among them are ended. */
 void um_agent_source_synced(struct um_agent *a);
-/* True when no pod has a step under way (tests). */
+/* Ends every pod, its containers with at most @grace_ns. */
+void um_agent_end_all(struct um_agent *a, int64_t grace_ns);
+/* True when nothing of any pod is left. */
+bool um_agent_empty(const struct um_agent *a);
+/* True when no pod has a step under way. */
 bool um_agent_idle(const struct um_agent *a);
 
 #endif

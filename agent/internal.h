@@ -262,6 +262,11 @@ void static_free(struct agent_static *s);
 
 /* ---- adopt.c: what an earlier run of the agent left ---- */
 
+/* The pod's address and start, and what its volumes and environment were made of: in the run folder,
+ * for an agent that adopts it. */
+int adopt_note_sandbox(const struct agent_pod *p, const char *ip, int64_t started_ns,
+		       struct um_error *err);
+int adopt_save_refs(const struct agent_pod *p, struct um_error *err);
 int adopt_save(const struct agent_pod *p, struct um_error *err);
 void adopt_forget(const struct agent_pod *p);
 int adopt_all(struct um_agent *a, struct um_error *err);

@@ -110,6 +110,11 @@ static void want_env(struct agent_pod *p, const struct um_json *ctr)
 
 void refs_fetch(struct agent_pod *p)
 {
+	if (!p->is_static && !p->agent->src.fetch) { /* adopted before the source is there */
+		p->refs_failed = true;
+		um_timer_start(p->timer, 100 * UM_NSEC_PER_MSEC);
+		return;
+	}
 	um_arena_free(p->refs_arena);
 	p->refs_arena = um_arena_new(16 << 20);
 	p->refs = p->refs_arena ? um_json_new_obj(p->refs_arena) : NULL;

@@ -395,9 +395,15 @@ static void on_control_close(void *arg, um_unused const struct um_error *err)
 	control_later(arg);
 }
 
+static void on_control_event(um_unused void *arg)
+{
+}
+
 static void on_upgrade(void *arg, struct um_conn *c)
 {
 	static const struct um_conn_events events = {
+		.on_open = on_control_event,
+		.on_drain = on_control_event,
 		.on_data = on_control_data,
 		.on_close = on_control_close,
 	};

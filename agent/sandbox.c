@@ -330,6 +330,13 @@ void sandbox_work(struct agent_job *j)
 	if (j->result == 0)
 		j->result = attach_network(j, err);
 	UM_FAULT("agent.sandbox.network");
+	if (j->result == 0)
+		j->result =
+			adopt_note_sandbox(j->pod,
+					   pod_host_network(j->pod) && j->pod->agent->opt.host_ip
+						   ? j->pod->agent->opt.host_ip
+						   : j->net.addr_text,
+					   um_clock_wall(&um_clock_system), err);
 	if (j->result < 0) {
 		if (j->shim_pid > 0) {
 			kill(j->shim_pid, SIGKILL);

@@ -282,4 +282,5 @@ void volumes_work(struct agent_job *j)
 			return;
 		}
 	}
+	j->result = adopt_save_refs(j->pod, &j->err);
 }

@@ -4,10 +4,7 @@
 #include "cli/cli.h"
 
 static const struct cli_verb *const verbs[] = {
-	&cli_up,
-	&cli_server,
-	&cli_agent,
-	&cli_image,
+	&cli_up, &cli_down, &cli_server, &cli_agent, &cli_image,
 };
 
 static void usage(FILE *f)

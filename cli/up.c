@@ -1,4 +1,5 @@
-/* `umiak up`: one node's server and agent, each a process of its own, restarted when it ends. */
+/* `umiak up`: one node's server and agent, each a process of its own, restarted when it ends.
+ * `umiak down`: ends the node's pods and removes what they needed of the machine. */
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -10,16 +11,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "cgroups/cgroups.h"
 #include "cli/cli.h"
+#include "netns/netns.h"
 #include "wire/loop.h"
 
 #define RESTART_FIRST_NS (100 * UM_NSEC_PER_MSEC)
 #define RESTART_MOST_NS (10 * UM_NSEC_PER_SEC)
 #define STEADY_NS (30 * UM_NSEC_PER_SEC) /* a run that long forgets earlier failures */
 #define ARGS_MAX 48
+#define DOWN_GRACE_NS (2 * UM_NSEC_PER_SEC)
+#define DOWN_LIMIT_NS (60 * UM_NSEC_PER_SEC)
 
 static const char *root = "", *node_name, *node_ip, *listen_address = "127.0.0.1", *port = "6443",
 		  *pod_range, *node_range, *no_network, *cgroup_parent, *libexec_dir, *oci_path;
@@ -241,3 +247,92 @@ static int run(int argc, char **argv)
 }
 
 const struct cli_verb cli_up = {"up", "server and agent of a one-node cluster", run};
+
+/* ---- down ---- */
+
+static char *under_root(const char *path)
+{
+	char *full;
+
+	return asprintf(&full, "%s%s", root, path) < 0 ? NULL : full;
+}
+
+static int end_pods(const struct um_agent_options *opt, struct um_error *err)
+{
+	struct um_agent *agent = NULL;
+	struct um_loop *loop;
+	int64_t until;
+	int r = um_loop_new(NULL, 2, &loop);
+
+	if (r < 0)
+		return um_error_errno(err, r, "end the pods");
+	r = um_agent_new(loop, opt, &agent, err);
+	if (r == 0) {
+		until = um_loop_now(loop) + DOWN_LIMIT_NS;
+		um_agent_end_all(agent, DOWN_GRACE_NS);
+		while (!um_agent_empty(agent) && um_loop_now(loop) < until)
+			if (um_loop_step(loop, 100 * UM_NSEC_PER_MSEC) < 0)
+				break;
+		if (!um_agent_empty(agent))
+			r = um_error_set(err, -ETIMEDOUT, "some pods did not end");
+		um_agent_free(agent);
+	}
+	um_loop_free(loop);
+	return r;
+}
+
+static int remove_groups(const char *parent, struct um_error *err)
+{
+	_cleanup_(um_cgroups_freep) struct um_cgroups *cg = NULL;
+	char path[300];
+	int r = um_cgroups_open(&cg, err);
+
+	snprintf(path, sizeof(path), "/%s", parent);
+	return r < 0 ? r : um_cgroup_remove(cg, path, err);
+}
+
+static int run_down(int argc, char **argv)
+{
+	struct um_agent_options opt = {
+		.node_name = "down",
+		.libexec_dir = UM_LIBEXECDIR,
+		.cgroup_parent = "umiak",
+		.pod_range = "10.244.0.0/16",
+		.node_range = "10.244.0.0/24",
+	};
+	struct um_net_config net = {0};
+	struct um_error err = UM_ERROR_INIT;
+	int code = cli_parse("down", options, argc, argv), r;
+
+	if (code >= 0)
+		return code;
+	if (cli_start_log("down") < 0)
+		return UM_EXIT_USAGE;
+	opt.state_dir = under_root("/var/lib/umiak/agent");
+	opt.run_dir = under_root("/run/umiak");
+	opt.log_dir = under_root("/var/log/pods");
+	opt.images_dir = under_root("/var/lib/umiak/images");
+	if (libexec_dir)
+		opt.libexec_dir = libexec_dir;
+	if (cgroup_parent)
+		opt.cgroup_parent = cgroup_parent;
+	if (pod_range)
+		opt.pod_range = pod_range;
+	if (node_range)
+		opt.node_range = node_range;
+	if (no_network)
+		opt.pod_range = NULL;
+	opt.oci_path = oci_path;
+	r = end_pods(&opt, &err);
+	net.pod_range = opt.pod_range;
+	net.node_range = opt.node_range;
+	net.state_dir = opt.state_dir;
+	if (r == 0 && opt.pod_range)
+		r = um_net_destroy(&net, &err);
+	if (r == 0)
+		r = remove_groups(opt.cgroup_parent, &err);
+	return r < 0 ? cli_fail("down", &err) : 0;
+}
+
+const struct cli_verb cli_down = {"down", "end this node's pods and remove rules and cgroups",
+				  run_down};

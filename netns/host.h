@@ -1,0 +1,25 @@
+/* The host's own network: what the pod network needs of it and what it must not collide with. */
+#ifndef UM_NETNS_HOST_H
+#define UM_NETNS_HOST_H
+
+#include "netns/nl.h"
+#include "netns/range.h"
+
+/* -EEXIST, naming the route, when a route of any table that is not ours overlaps @pods. Default
+ * routes (also in two halves) and routes that only refuse do not count. */
+um_must_check int um_host_check_routes(struct um_nl *nl, const struct um_range *pods,
+				       struct um_error *err);
+/* Calls @fn for each /32 route of ours. Stops at its first negative result. */
+um_must_check int um_host_each_pod_route(struct um_nl *nl,
+					 int (*fn)(void *arg, uint32_t addr, int ifindex),
+					 void *arg, struct um_error *err);
+/* The MTU of the link of the default route with the lowest metric; 0 where there is none. */
+um_must_check int um_host_mtu(struct um_nl *nl, int *ret, struct um_error *err);
+
+/* Turns net.ipv4.ip_forward on; the value before is kept in <state_dir>/ip_forward.before, unless
+ * one is kept already. True in *ret_changed when it was off. */
+um_must_check int um_host_forward(const char *state_dir, bool *ret_changed, struct um_error *err);
+/* Puts the kept value back and forgets it. */
+um_must_check int um_host_unforward(const char *state_dir, struct um_error *err);
+
+#endif

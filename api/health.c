@@ -58,14 +58,27 @@ void um_handle_version(struct um_areq *rq)
 	um_answer_json(rq, 200, o);
 }
 
-/* Clients fall back to v2 where there is no v3. */
 static void openapi_v3(struct um_areq *rq)
 {
-	um_answer_status(rq,
-			 &(struct um_status){.code = 404,
-					     .reason = "NotFound",
-					     .message = "the server could not find the requested "
-							"resource"});
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(16 << 20);
+	const char *rest = rq->rt.rest;
+	char group[256] = "", version[64] = "";
+	int r = -ENOENT;
+
+	if (!*rest)
+		r = um_schema_openapi_v3_index(&b);
+	else if (sscanf(rest, "api/%63[^/]", version) == 1 ||
+		 sscanf(rest, "apis/%255[^/]/%63[^/]", group, version) == 2)
+		r = um_schema_openapi_v3(group, version, &b);
+	if (r == -ENOENT)
+		um_answer_status(rq, &(struct um_status){.code = 404,
+							 .reason = "NotFound",
+							 .message = "the server could not find the "
+								    "requested resource"});
+	else if (r < 0)
+		um_answer_no_memory(rq);
+	else
+		um_answer_text(rq, 200, "application/json", b.data, b.len);
 }
 
 /* v2 is an empty protobuf document, which is what old clients need to go on. */

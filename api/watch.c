@@ -31,7 +31,8 @@ struct um_watcher {
 	/* the objects that exist, sent first */
 	bool initial;
 	int64_t initial_rev;
-	char prefix[UM_OBJECT_KEY_MAX], after[UM_OBJECT_KEY_MAX];
+	char *prefix; /* owned */
+	char *after;  /* owned, UM_OBJECT_KEY_MAX bytes; only while initial */
 	unsigned looked_at;
 	TAILQ_ENTRY(um_watcher) all;
 };
@@ -121,6 +122,8 @@ static void watcher_free(void *state)
 	um_store_watch_free(w->watch);
 	um_timer_free(w->timeout);
 	um_timer_free(w->bookmark);
+	free(w->prefix);
+	free(w->after);
 	free(w);
 }
 
@@ -320,6 +323,7 @@ static void follow(struct um_watcher *w)
 	struct um_error err = UM_ERROR_INIT;
 
 	w->initial = false;
+	free(TAKE_PTR(w->after));
 	if (w->send_initial)
 		send_bookmark(w, w->initial_rev, true);
 	if (um_store_watch_new(w->store, w->prefix, w->initial_rev, on_event, w, &w->watch, &err) <
@@ -458,8 +462,10 @@ void um_handle_watch(struct um_areq *rq)
 	struct um_error err = UM_ERROR_INIT;
 	int64_t rev = 0, timeout_s = 0;
 	bool has_rev = false, initial_given = um_http_query(rq->http, "sendInitialEvents");
+	char prefix[UM_OBJECT_KEY_MAX];
 
-	if (!w || um_object_key(w->prefix, rq->rt.kind, rq->rt.ns, NULL) < 0) {
+	if (!w || um_object_key(prefix, rq->rt.kind, rq->rt.ns, NULL) < 0 ||
+	    !(w->prefix = strdup(prefix))) {
 		um_answer_no_memory(rq);
 		return;
 	}
@@ -481,6 +487,11 @@ void um_handle_watch(struct um_areq *rq)
 	begin(w, timeout_s);
 	if (initial_given && !w->send_initial) {
 		follow(w);
+		return;
+	}
+	w->after = calloc(1, UM_OBJECT_KEY_MAX);
+	if (!w->after) {
+		cut(w);
 		return;
 	}
 	w->initial = true;

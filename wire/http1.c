@@ -120,9 +120,12 @@ static int take_line(struct um_http1 *p, const char *data, size_t len, size_t *u
 		return 0;
 	line = p->text.data + p->line;
 	n = p->text.len - p->line;
-	if (n < 2 || line[n - 2] != '\r')
+	if (n >= 2 && line[n - 2] == '\r')
+		n -= 2;
+	else if (p->limits.bare_lf && p->role == UM_HTTP1_RESPONSE)
+		n -= 1;
+	else
 		return um_http1_fail(p, 400, "a line must end in CRLF");
-	n -= 2;
 	for (size_t i = 0; i < n; i++)
 		if (((unsigned char)line[i] < 0x20 && line[i] != '\t') || line[i] == 0x7f)
 			return um_http1_fail(p, 400, "control byte in a line");

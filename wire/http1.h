@@ -28,6 +28,8 @@ struct um_http1_limits {
 	size_t head_max;      /* bytes of start line and fields; 0: 32 KiB */
 	size_t target_max;    /* bytes of the request target; 0: 8 KiB */
 	unsigned headers_max; /* fields; 0: 100 */
+	/* Responses only, for probes of foreign servers: start line and fields may end in LF. */
+	bool bare_lf;
 };
 
 struct um_http1_header {

@@ -403,7 +403,8 @@ static struct cconn *cconn_new(struct um_http_client *c, int fd)
 
 	if (cc) {
 		cc->client = c;
-		cc->parser = um_http1_new(UM_HTTP1_RESPONSE, NULL);
+		cc->parser = um_http1_new(UM_HTTP1_RESPONSE,
+					  &(struct um_http1_limits){.bare_lf = c->bare_lf});
 		cc->keep = um_timer_new(c->loop, on_keep, cc);
 	}
 	if (!cc || !cc->parser || !cc->keep || (c->tls && !ssl)) {
@@ -594,6 +595,7 @@ int um_http_client_new(struct um_loop *l, const struct um_http_client_opts *o,
 	TAILQ_INIT(&c->calls);
 	c->loop = l;
 	c->port = o->port;
+	c->bare_lf = o->bare_lf;
 	c->max_idle = o->max_idle ? o->max_idle : 2;
 	c->connect_timeout_ns =
 		o->connect_timeout_ns ? o->connect_timeout_ns : 10 * UM_NSEC_PER_SEC;

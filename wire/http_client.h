@@ -28,6 +28,7 @@ struct um_http_client_opts {
 	int port;
 	struct um_tls *tls;	    /* a client context, a reference is taken; NULL: plain */
 	const char *tls_name;	    /* what the certificate must name; NULL: host */
+	bool bare_lf;		    /* probes: a response's lines may end in LF alone */
 	unsigned max_idle;	    /* kept connections [2] */
 	int64_t connect_timeout_ns; /* look-up, TCP and TLS together [10 s] */
 	int64_t keep_ns;	    /* how long an idle connection is kept [60 s] */

@@ -35,6 +35,7 @@ struct um_http_client {
 	int port;
 	struct um_tls *tls;
 	unsigned max_idle, n_idle;
+	bool bare_lf;
 	int64_t connect_timeout_ns, keep_ns;
 	SSL_SESSION *session;
 	unsigned session_generation;

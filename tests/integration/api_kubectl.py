@@ -165,8 +165,7 @@ class Kubectl:
     def __init__(self, binary, server, tmp):
         self.bin = binary
         self.tmp = tmp
-        self.env = dict(os.environ, KUBECONFIG=server.dir + "/admin.kubeconfig", HOME=tmp,
-                        KUBECTL_EXPLAIN_OPENAPIV3="false")
+        self.env = dict(os.environ, KUBECONFIG=server.dir + "/admin.kubeconfig", HOME=tmp)
 
     def run(self, *args, stdin=None, timeout=40):
         return subprocess.run([self.bin] + list(args), input=stdin, stdout=subprocess.PIPE,
@@ -198,6 +197,8 @@ def with_kubectl(version, binary, s, tmp):
     k.good(v + "version", "version", has=["v1.33"])
     k.good(v + "api-resources", "api-resources",
            has=["configmaps", "leases", "coordination.k8s.io"])
+    if version != "1.20":
+        k.good(v + "explain", "explain", "pod.spec.containers.image", has=["<string>"])
     k.good(v + "create namespace", "create", "namespace", ns, has=["created"])
     k.good(v + "wait for namespace", "wait", "--for=jsonpath={.status.phase}=Active",
            "ns/" + ns, "--timeout=10s") if version != "1.20" else None
@@ -360,6 +361,12 @@ def rest(s):
     code, r = s.request("GET", "/openapi/v2")
     ok(code == 200 and r == b"" and s.headers["Content-Type"] ==
        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", "/openapi/v2", r)
+    code, r = s.request("GET", "/openapi/v3")
+    ok(code == 200 and "api/v1" in r["paths"], "/openapi/v3", r)
+    code, r = s.request("GET", r["paths"]["api/v1"]["serverRelativeURL"])
+    ok(code == 200 and r["openapi"].startswith("3.0"), "/openapi/v3/api/v1", code)
+    code, r = s.request("GET", "/openapi/v3/apis/none/v1")
+    ok(code == 404, "/openapi/v3 of nothing", code)
     code, r = s.request("GET", "/metrics")
     ok(code == 200 and b"umiak_api_requests_total" in r and b"umiak_store_keys" in r, "/metrics", r)
     for page, want in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/version", 200),

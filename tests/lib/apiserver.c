@@ -56,6 +56,7 @@ static int run(const char *dir, int port, int health, int ttl_s, char **nodes, i
 				  .kubeconfig = config,
 				  .port = port,
 				  .health_port = health,
+				  .no_scheduler = true,
 				  .event_ttl_ns = ttl_s * UM_NSEC_PER_SEC};
 	int r;
 

@@ -283,6 +283,24 @@ Test(http1, responses)
 	}
 }
 
+Test(http1, bare_lf_only_where_it_is_asked_for)
+{
+	static const char t[] = "HTTP/1.0 200 OK\nA: b\n\nhello";
+	struct um_http1_limits lenient = {.bare_lf = true};
+
+	for (int i = 0; i < 3; i++) {
+		_cleanup_(um_http1_freep) struct um_http1 *p = um_http1_new(
+			i == 2 ? UM_HTTP1_REQUEST : UM_HTTP1_RESPONSE, i ? &lenient : NULL);
+		struct um_http1_span span;
+		size_t used;
+		enum um_http1_event ev = um_http1_next(p, t, sizeof(t) - 1, &used, &span);
+
+		cr_assert_eq(ev, i == 1 ? UM_HTTP1_HEAD : UM_HTTP1_ERROR);
+		if (i == 1)
+			cr_assert_str_eq(um_http1_header(um_http1_head(p), "a"), "b");
+	}
+}
+
 Test(http1, lists_and_upgrades)
 {
 	static const char t[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n"

@@ -391,16 +391,102 @@ static struct um_json *linux_part(const struct maker *m)
 	return o;
 }
 
-static int refuse_unsupported(const struct maker *m)
+/* ---- seccomp ---- */
+
+/* RuntimeDefault: what reaches the machine's kernel as a whole, other processes' memory, keys, time
+ * and modules. A call that a capability of the container allows is let through. */
+static const struct {
+	const char *name;
+	const char *unless; /* this capability is given */
+} default_refused[] = {
+	{"acct", "CAP_SYS_PACCT"},
+	{"add_key", NULL},
+	{"bpf", "CAP_SYS_ADMIN"},
+	{"clock_adjtime", "CAP_SYS_TIME"},
+	{"clock_settime", "CAP_SYS_TIME"},
+	{"delete_module", "CAP_SYS_MODULE"},
+	{"fanotify_init", "CAP_SYS_ADMIN"},
+	{"finit_module", "CAP_SYS_MODULE"},
+	{"fsconfig", "CAP_SYS_ADMIN"},
+	{"fsmount", "CAP_SYS_ADMIN"},
+	{"fsopen", "CAP_SYS_ADMIN"},
+	{"fspick", "CAP_SYS_ADMIN"},
+	{"get_mempolicy", "CAP_SYS_NICE"},
+	{"init_module", "CAP_SYS_MODULE"},
+	{"io_uring_enter", NULL},
+	{"io_uring_register", NULL},
+	{"io_uring_setup", NULL},
+	{"ioperm", "CAP_SYS_RAWIO"},
+	{"iopl", "CAP_SYS_RAWIO"},
+	{"kcmp", "CAP_SYS_PTRACE"},
+	{"kexec_file_load", "CAP_SYS_BOOT"},
+	{"kexec_load", "CAP_SYS_BOOT"},
+	{"keyctl", NULL},
+	{"lookup_dcookie", "CAP_SYS_ADMIN"},
+	{"mbind", "CAP_SYS_NICE"},
+	{"mount", "CAP_SYS_ADMIN"},
+	{"mount_setattr", "CAP_SYS_ADMIN"},
+	{"move_mount", "CAP_SYS_ADMIN"},
+	{"move_pages", "CAP_SYS_NICE"},
+	{"name_to_handle_at", "CAP_SYS_ADMIN"},
+	{"nfsservctl", NULL},
+	{"open_by_handle_at", "CAP_DAC_READ_SEARCH"},
+	{"open_tree", "CAP_SYS_ADMIN"},
+	{"perf_event_open", "CAP_PERFMON"},
+	{"pivot_root", "CAP_SYS_ADMIN"},
+	{"process_vm_readv", "CAP_SYS_PTRACE"},
+	{"process_vm_writev", "CAP_SYS_PTRACE"},
+	{"ptrace", "CAP_SYS_PTRACE"},
+	{"quotactl", "CAP_SYS_ADMIN"},
+	{"quotactl_fd", "CAP_SYS_ADMIN"},
+	{"reboot", "CAP_SYS_BOOT"},
+	{"request_key", NULL},
+	{"set_mempolicy", "CAP_SYS_NICE"},
+	{"setdomainname", "CAP_SYS_ADMIN"},
+	{"sethostname", "CAP_SYS_ADMIN"},
+	{"setns", "CAP_SYS_ADMIN"},
+	{"settimeofday", "CAP_SYS_TIME"},
+	{"swapoff", "CAP_SYS_ADMIN"},
+	{"swapon", "CAP_SYS_ADMIN"},
+	{"syslog", "CAP_SYSLOG"},
+	{"umount2", "CAP_SYS_ADMIN"},
+	{"unshare", "CAP_SYS_ADMIN"},
+	{"userfaultfd", NULL},
+	{"vhangup", "CAP_SYS_TTY_CONFIG"},
+};
+
+static struct um_json *default_seccomp(const struct maker *m)
+{
+	struct um_json *o = um_json_new_obj(m->a), *rules, *rule, *names;
+
+	um_json_set_str(m->a, o, "defaultAction", "SCMP_ACT_ALLOW");
+	rules = um_json_set(m->a, o, "syscalls", um_json_new_arr(m->a));
+	rule = um_json_append(rules, um_json_new_obj(m->a));
+	names = um_json_set(m->a, rule, "names", um_json_new_arr(m->a));
+	for (size_t i = 0; i < UM_ARRAY_LEN(default_refused); i++)
+		if (!default_refused[i].unless || !has_cap(m, default_refused[i].unless))
+			um_json_append(names, um_json_new_str(m->a, default_refused[i].name));
+	um_json_set_str(m->a, rule, "action", "SCMP_ACT_ERRNO");
+	um_json_set_i64(m->a, rule, "errnoRet", EPERM);
+	return o;
+}
+
+/* The container's profile, else the pod's. */
+static int add_seccomp(const struct maker *m, struct um_json *linux_obj)
 {
 	const struct um_json *profile = security(m, "seccompProfile");
+	const char *type;
 
 	if (!profile)
 		profile = um_json_path(m->pod, "spec.securityContext.seccompProfile");
-	if (profile && strcmp(um_json_get_str(profile, "type", ""), "Unconfined"))
+	type = um_json_get_str(profile, "type", "Unconfined");
+	if (!strcmp(type, "Unconfined") || m->privileged)
+		return 0;
+	if (strcmp(type, "RuntimeDefault"))
 		return um_error_set(m->err, -EOPNOTSUPP,
 				    "securityContext.seccompProfile: type %s is not supported yet",
-				    um_json_get_str(profile, "type", ""));
+				    type);
+	um_json_set(m->a, linux_obj, "seccomp", default_seccomp(m));
 	return 0;
 }
 
@@ -420,7 +506,7 @@ struct um_json *oci_config(struct um_arena *a, const struct agent_ctr *c,
 
 	m.privileged = um_json_bool(security(&m, "privileged"), false);
 	m.rootfs = um_arena_printf(a, "%s/rootfs", bundle);
-	if (!m.rootfs || refuse_unsupported(&m) < 0 || !(part = process(&m)))
+	if (!m.rootfs || !(part = process(&m)))
 		return NULL;
 	um_json_set_str(a, o, "ociVersion", "1.0.2");
 	um_json_set(a, o, "process", part);
@@ -433,7 +519,9 @@ struct um_json *oci_config(struct um_arena *a, const struct agent_ctr *c,
 	file_mounts(&m, mounts);
 	if (volume_mounts(&m, mounts) < 0)
 		return NULL;
-	um_json_set(a, o, "linux", linux_part(&m));
+	part = um_json_set(a, o, "linux", linux_part(&m));
+	if (add_seccomp(&m, part) < 0)
+		return NULL;
 	if (um_arena_failed(a)) {
 		um_error_set(err, -E2BIG, "container %s: its configuration is too large", c->name);
 		return NULL;

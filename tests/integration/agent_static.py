@@ -222,6 +222,18 @@ def test_memory_limits_kill_and_say_so(node):
     assert st["state"]["terminated"]["reason"] == "OOMKilled", st
 
 
+def test_the_default_seccomp_profile_is_loaded(node):
+    node.busybox()
+    node.run()
+    node.manifest("sec", {"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+                          "containers": [
+                              ctr("grep Seccomp: /proc/self/status; " + LOOP, "on"),
+                              ctr("grep Seccomp: /proc/self/status; " + LOOP, "off",
+                                  securityContext={"seccompProfile": {"type": "Unconfined"}})]})
+    assert wait_for("on", lambda: node.logs("sec", "on")).split() == ["Seccomp:", "2"]
+    assert wait_for("off", lambda: node.logs("sec", "off")).split() == ["Seccomp:", "0"]
+
+
 FAULTS = ["agent.pod-saved", "agent.sandbox.folders", "agent.sandbox.cgroup",
           "agent.sandbox.shim", "agent.sandbox.network", "agent.bundle.folders",
           "rootfs.snapshot-made", "agent.bundle.mounted", "agent.bundle.config",

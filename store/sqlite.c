@@ -12,6 +12,7 @@
 #include <sqlite3.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <zlib.h>
 
@@ -23,7 +24,8 @@
 
 #define APPLICATION_ID 0x556d6961 /* "Umia" */
 #define SCHEMA_VERSION 1
-#define BALLAST_BYTES (1 << 20)
+#define BALLAST_LEAST (1 << 20)
+#define BALLAST_MOST (8 << 20)
 #define COMPACT_CHUNK 1000	   /* revisions in one compaction transaction */
 #define CHECKPOINT_PAGES 1000	   /* WAL pages from which a checkpoint starts */
 #define CHECKPOINT_NOW_PAGES 16000 /* ... and from which commits wait for it */
@@ -40,7 +42,9 @@ struct sqlite_store {
 	int64_t head_rev, compacted_rev; /* worker's view */
 	_Atomic int wal_pages;
 	_Atomic bool checkpointing;
+	_Atomic bool full;
 	bool housekeeping;
+	pthread_mutex_t house_lock; /* one worker at a time keeps house */
 };
 
 static int sql_error(struct um_error *err, sqlite3 *db, int rc, const char *what)
@@ -165,9 +169,10 @@ static void commit(void *be, struct um_store_batch *b)
 
 	if (rc != SQLITE_OK) {
 		b->result = sql_error(&b->err, q->db, rc, "commit");
-		if (b->result == -ENOSPC) /* give the deletes room */
+		if (b->result == -ENOSPC) { /* give the deletes room */
 			(void)unlinkat(q->dirfd, "ballast", 0);
-		else if (b->result != -ENOMEM)
+			q->full = true;
+		} else if (b->result != -ENOMEM)
 			b->result = b->err.code = -EIO;
 		return;
 	}
@@ -227,23 +232,50 @@ static int compact_chunk(struct sqlite_store *q, int64_t from, int64_t to)
 	return rc;
 }
 
+/* Compacts up to @target. */
+static void compact_to(struct sqlite_store *q, int64_t target)
+{
+	while (q->compacted_rev < target) {
+		int64_t to = q->compacted_rev + COMPACT_CHUNK;
+
+		if (to > target)
+			to = target;
+		if (compact_chunk(q, q->compacted_rev, to) != SQLITE_OK)
+			break; /* tried again after a later commit */
+		q->compacted_rev = to;
+	}
+}
+
+static void checkpoint(struct sqlite_store *q, int mode)
+{
+	sqlite3_wal_checkpoint_v2(q->checkpoint_db, NULL, mode, NULL, NULL);
+}
+
+/* On a full disk all history goes, and what it held goes back to the file system: the log first,
+ * since everything else is written through it. */
+static void reclaim(struct sqlite_store *q)
+{
+	checkpoint(q, SQLITE_CHECKPOINT_TRUNCATE);
+	compact_to(q, q->head_rev);
+	checkpoint(q, SQLITE_CHECKPOINT_TRUNCATE);
+	sqlite3_exec(q->checkpoint_db, "PRAGMA incremental_vacuum", NULL, NULL, NULL);
+	checkpoint(q, SQLITE_CHECKPOINT_TRUNCATE);
+}
+
 static void keep_house(void *arg)
 {
 	struct sqlite_store *q = arg;
 	int64_t target = q->head_rev - q->keep;
 
-	if (target - q->compacted_rev >= q->keep) {
-		while (q->compacted_rev < target) {
-			int64_t to = q->compacted_rev + COMPACT_CHUNK;
-
-			if (to > target)
-				to = target;
-			if (compact_chunk(q, q->compacted_rev, to) != SQLITE_OK)
-				break; /* tried again after a later commit */
-			q->compacted_rev = to;
-		}
+	pthread_mutex_lock(&q->house_lock);
+	if (q->full) {
+		reclaim(q);
+	} else {
+		if (target - q->compacted_rev >= q->keep)
+			compact_to(q, target);
+		checkpoint(q, SQLITE_CHECKPOINT_PASSIVE);
 	}
-	sqlite3_wal_checkpoint_v2(q->checkpoint_db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	pthread_mutex_unlock(&q->house_lock);
 }
 
 static void on_house_kept(void *arg)
@@ -268,6 +300,20 @@ static void after(void *be, int64_t durable_rev)
 
 /* ---- the ballast ---- */
 
+/* A sixteenth of the file system, within bounds: enough for a checkpoint of the log. */
+static off_t ballast_bytes(struct sqlite_store *q)
+{
+	struct statvfs fs;
+	uint64_t part;
+
+	if (fstatvfs(q->dirfd, &fs) < 0)
+		return BALLAST_LEAST;
+	part = (uint64_t)fs.f_blocks * fs.f_frsize / 16;
+	return part < BALLAST_LEAST  ? BALLAST_LEAST
+	       : part > BALLAST_MOST ? BALLAST_MOST
+				     : (off_t)part;
+}
+
 static int make_ballast(struct sqlite_store *q)
 {
 	_cleanup_close_ int fd =
@@ -276,7 +322,7 @@ static int make_ballast(struct sqlite_store *q)
 
 	if (fd < 0)
 		return -errno;
-	r = -posix_fallocate(fd, 0, BALLAST_BYTES);
+	r = -posix_fallocate(fd, 0, ballast_bytes(q));
 	if (r < 0)
 		(void)unlinkat(q->dirfd, "ballast", 0);
 	return r;
@@ -284,7 +330,16 @@ static int make_ballast(struct sqlite_store *q)
 
 static bool has_room(void *be)
 {
-	return make_ballast(be) == 0;
+	struct sqlite_store *q = be;
+	bool room;
+
+	pthread_mutex_lock(&q->house_lock);
+	reclaim(q);
+	room = make_ballast(q) == 0;
+	if (room)
+		q->full = false;
+	pthread_mutex_unlock(&q->house_lock);
+	return room;
 }
 
 /* ---- the boot epoch ---- */
@@ -315,6 +370,13 @@ static int next_epoch(void *be, int64_t *ret, struct um_error *err)
 	if (r < 0)
 		return r;
 	rc = bind_run(q->db, "INSERT OR REPLACE INTO meta VALUES ('epoch', ?1 + ?2)", epoch, 1);
+	if ((rc & 0xff) == SQLITE_FULL) { /* a server must start on a full disk too */
+		(void)unlinkat(q->dirfd, "ballast", 0);
+		q->full = true;
+		reclaim(q);
+		rc = bind_run(q->db, "INSERT OR REPLACE INTO meta VALUES ('epoch', ?1 + ?2)", epoch,
+			      1);
+	}
 	if (rc != SQLITE_OK)
 		return sql_error(err, q->db, rc, "write the boot epoch");
 	*ret = epoch + 1;
@@ -333,6 +395,7 @@ static void free_sqlite(struct sqlite_store *q)
 	sqlite3_close(q->db);
 	um_close(q->lock_fd);
 	um_close(q->dirfd);
+	pthread_mutex_destroy(&q->house_lock);
 	free(q->dir);
 	free(q);
 }
@@ -393,7 +456,8 @@ static int open_db(struct sqlite_store *q, sqlite3 **ret, struct um_error *err)
 	sqlite3_extended_result_codes(*ret, 1);
 	sqlite3_busy_timeout(*ret, 10000);
 	return exec(*ret,
-		    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
+		    "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA "
+		    "synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
 		    "PRAGMA cache_size=-512; PRAGMA trusted_schema=0; PRAGMA temp_store=MEMORY;",
 		    err);
 }
@@ -551,6 +615,7 @@ int um_store_open_sqlite(struct um_loop *l, const struct um_store_sqlite_opts *o
 		return um_error_errno(err, -ENOMEM, "open the store");
 	q->loop = l;
 	q->dirfd = q->lock_fd = -1;
+	pthread_mutex_init(&q->house_lock, NULL);
 	q->keep = opts->compact_keep ? opts->compact_keep : DEFAULT_KEEP;
 	q->inject_delay_ns = opts->inject_fsync_delay_ns;
 	r = open_all(q, opts, err);

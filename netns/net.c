@@ -182,7 +182,7 @@ static int attach(struct um_net *n, const char *uid, int netns_fd, uint32_t *ret
 		  struct um_error *err)
 {
 	_cleanup_(um_nl_closep) struct um_nl *pod = NULL;
-	int mtu = 0, r = um_ipam_give(n->ipam, uid, ret_addr, err);
+	int mtu = DEFAULT_MTU, r = um_ipam_give(n->ipam, uid, ret_addr, err);
 
 	if (r < 0)
 		return r;

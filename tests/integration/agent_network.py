@@ -43,7 +43,7 @@ def addr_of(node, name):
 
 
 def fetch(addr, *inside):
-    return sh(*inside, "busybox", "wget", "-T", "2", "-q", "-O", "-",
+    return sh(*inside, "timeout", "2", "busybox", "wget", "-q", "-O", "-",
               f"http://{addr}:8080/index.html", check=False)
 
 
@@ -108,6 +108,22 @@ def test_http_and_tcp_probes_reach_the_pod(node):
         time.sleep(2.2)
         assert len(unhealthy(node, name)) == early, unhealthy(node, name)[-1]
         assert not node.logs(name, attempt=1)
+
+
+def test_many_pods_at_once(node):
+    node.busybox()
+    node.run()
+    names = [f"p{i}" for i in range(12)]
+    for n in names:
+        node.manifest(n, {"containers": [ctr(SERVE + WAIT)]})
+    addrs = [addr_of(node, n) for n in names]
+    assert len(set(addrs)) == 12, addrs
+    for a in addrs:
+        wait_for(a, lambda: "it works" in fetch(a))
+    assert "FailedCreatePodSandBox" not in node.log_text()
+    for n in names:
+        node.remove(n)
+    node.assert_no_leaks()
 
 
 def test_a_failing_http_probe_restarts_its_container(node):

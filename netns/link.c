@@ -1,6 +1,7 @@
 #include "netns/link.h"
 
 #include <arpa/inet.h>
+#include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
@@ -19,6 +20,7 @@ static void fill(struct um_link *ret, struct rtnl_link *l)
 		.peer_index = rtnl_link_get_link(l),
 		.mtu = rtnl_link_get_mtu(l),
 		.veth = type && strcmp(type, "veth") == 0,
+		.running = rtnl_link_get_operstate(l) == IF_OPER_UP,
 	};
 	snprintf(ret->name, sizeof(ret->name), "%s",
 		 rtnl_link_get_name(l) ? rtnl_link_get_name(l) : "");

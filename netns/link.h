@@ -19,6 +19,7 @@ struct um_link {
 	int peer_index; /* 0: unknown */
 	unsigned mtu;
 	bool veth;
+	bool running; /* up, and the other end too: what is sent is delivered */
 	char name[IFNAMSIZ];
 	char alias[256];
 };

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <pthread.h>
 
 #include "base/fault.h"
 #include "base/io.h"
@@ -15,6 +16,7 @@
 #define MIN_MTU 576 /* RFC 791: every host takes packets of this size */
 
 struct um_net {
+	pthread_mutex_t lock; /* of all that follows and changes */
 	struct um_range pods, node;
 	char *state_dir;
 	int mtu; /* 0: not known yet */
@@ -82,6 +84,7 @@ int um_net_open(const struct um_net_config *cfg, struct um_net **ret, struct um_
 
 	if (!n)
 		return um_error_errno(err, -ENOMEM, "open the pod network");
+	pthread_mutex_init(&n->lock, NULL);
 	r = check_config(n, cfg, err);
 	if (r == 0)
 		r = um_nl_open(NETLINK_ROUTE, &n->route, err);
@@ -111,8 +114,48 @@ void um_net_close(struct um_net *n)
 	um_nl_close(n->route);
 	um_nl_close(n->filter);
 	free(n->state_dir);
+	pthread_mutex_destroy(&n->lock);
 	free(n);
 }
+
+/* ---- one at a time ---- */
+
+static void unlockp(struct um_net **n)
+{
+	if (*n)
+		pthread_mutex_unlock(&(*n)->lock);
+}
+
+/* A socket whose requests and answers no longer match is made anew. */
+static int renew(struct um_nl **nl, int protocol, struct um_error *err)
+{
+	struct um_nl *fresh;
+	int r;
+
+	if (!(*nl)->broken)
+		return 0;
+	r = um_nl_open(protocol, &fresh, err);
+	if (r < 0)
+		return r;
+	um_nl_close(*nl);
+	*nl = fresh;
+	return 0;
+}
+
+/* Takes the lock; *held gets it back at the end of its scope, also after a failure here. */
+static int lock(struct um_net *n, struct um_net **held, struct um_error *err)
+{
+	int r;
+
+	pthread_mutex_lock(&n->lock);
+	*held = n;
+	r = renew(&n->route, NETLINK_ROUTE, err);
+	if (r == 0)
+		r = renew(&n->filter, NETLINK_NETFILTER, err);
+	return r;
+}
+
+#define _cleanup_unlock_ _cleanup_(unlockp)
 
 /* ---- pods ---- */
 
@@ -139,7 +182,7 @@ static int attach(struct um_net *n, const char *uid, int netns_fd, uint32_t *ret
 		  struct um_error *err)
 {
 	_cleanup_(um_nl_closep) struct um_nl *pod = NULL;
-	int mtu = 0, r = um_ipam_give(n->ipam, uid, ret_addr, err);
+	int mtu = DEFAULT_MTU, r = um_ipam_give(n->ipam, uid, ret_addr, err);
 
 	if (r < 0)
 		return r;
@@ -152,19 +195,33 @@ static int attach(struct um_net *n, const char *uid, int netns_fd, uint32_t *ret
 	return um_veth_make(n->route, pod, netns_fd, uid, *ret_addr, mtu, err);
 }
 
+static int detach(struct um_net *n, const char *uid, struct um_error *err)
+{
+	int r = check_uid(uid, err);
+
+	if (r == 0)
+		r = um_veth_remove(n->route, uid, err);
+	if (r == 0) /* last: nobody gets the address while a route leads elsewhere */
+		r = um_ipam_release(n->ipam, uid, err);
+	return r;
+}
+
 int um_net_attach(struct um_net *n, const char *uid, int netns_fd, struct um_net_pod *ret,
 		  struct um_error *err)
 {
+	_cleanup_unlock_ struct um_net *held = NULL;
 	struct um_error ignored = UM_ERROR_INIT;
 	uint32_t addr;
 	int r = check_uid(uid, err);
 
+	if (r == 0)
+		r = lock(n, &held, err);
 	if (r < 0)
 		return r;
 	r = attach(n, uid, netns_fd, &addr, err);
 	if (r < 0) {
 		/* What cannot be undone now the next sweep finds. */
-		(void)!um_net_detach(n, uid, &ignored);
+		(void)!detach(n, uid, &ignored);
 		return r;
 	}
 	ret->addr.s_addr = htonl(addr);
@@ -175,13 +232,10 @@ int um_net_attach(struct um_net *n, const char *uid, int netns_fd, struct um_net
 
 int um_net_detach(struct um_net *n, const char *uid, struct um_error *err)
 {
-	int r = check_uid(uid, err);
+	_cleanup_unlock_ struct um_net *held = NULL;
+	int r = lock(n, &held, err);
 
-	if (r == 0)
-		r = um_veth_remove(n->route, uid, err);
-	if (r == 0) /* last: nobody gets the address while a route leads elsewhere */
-		r = um_ipam_release(n->ipam, uid, err);
-	return r;
+	return r < 0 ? r : detach(n, uid, err);
 }
 
 static int add_uid(void *arg, const char *uid)
@@ -211,12 +265,15 @@ static int list_uids(struct um_ipam *ipam, struct um_nl *route, uid_vec *v, stru
 int um_net_sweep(struct um_net *n, bool (*keep)(void *arg, const char *uid), void *arg,
 		 struct um_error *err)
 {
+	_cleanup_unlock_ struct um_net *held = NULL;
 	_cleanup_(uid_vec_release) uid_vec v = UM_VEC_INIT;
-	int r = list_uids(n->ipam, n->route, &v, err);
+	int r = lock(n, &held, err);
 
+	if (r == 0)
+		r = list_uids(n->ipam, n->route, &v, err);
 	um_vec_foreach (u, &v) {
 		if (r == 0 && !keep(arg, u->text))
-			r = um_net_detach(n, u->text, err);
+			r = detach(n, u->text, err);
 	}
 	return r;
 }
@@ -225,9 +282,12 @@ int um_net_sweep(struct um_net *n, bool (*keep)(void *arg, const char *uid), voi
 
 int um_net_check(struct um_net *n, bool *ret_healed, struct um_error *err)
 {
+	_cleanup_unlock_ struct um_net *held = NULL;
 	bool intact, changed;
-	int r = um_host_forward(n->state_dir, &changed, err);
+	int r = lock(n, &held, err);
 
+	if (r == 0)
+		r = um_host_forward(n->state_dir, &changed, err);
 	if (r == 0)
 		r = um_rules_intact(n->filter, &n->rules, &intact, err);
 	if (r == 0 && !intact)

@@ -7,7 +7,9 @@
  * `inet umiak`. Given addresses are kept in <state_dir>/ipam/<address> (content: the pod's uid), so
  * that restarts of the agent and the node neither leak nor double them.
  *
- * All calls block (netlink, file I/O): daemons call them on a worker thread, one at a time. */
+ * All calls block (netlink, file I/O): daemons call them on worker threads. Calls for one um_net
+ * wait for one another, so any number of threads may share it; um_net_sweep() calls @keep with the
+ * lock held. */
 #ifndef UM_NETNS_NETNS_H
 #define UM_NETNS_NETNS_H
 

@@ -26,10 +26,11 @@ static const struct {
 	{NLE_OPNOTSUPP, EOPNOTSUPP},
 };
 
-int um_nl_errno(const struct um_nl *n, int code)
+int um_nl_errno(struct um_nl *n, int code)
 {
 	if (n->error < 0)
 		return n->error;
+	n->broken = true;
 	for (size_t i = 0; i < UM_ARRAY_LEN(codes); i++)
 		if (codes[i].nle == -code)
 			return -codes[i].code;

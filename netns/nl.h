@@ -6,11 +6,13 @@
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
+#include <stdbool.h>
 
 #include "base/error.h"
 
 struct um_nl {
 	struct nl_sock *sock;
+	bool broken;   /* an answer was lost: what comes next may belong to an older request */
 	int error;     /* of the last request: 0 or negative errno */
 	char why[160]; /* the kernel's words about it, or "" */
 };
@@ -41,8 +43,9 @@ struct nl_msg *um_nl_msg(int type, int flags, const void *head, size_t head_len)
 um_must_check int um_nl_do(struct um_nl *n, struct nl_msg *m);
 /* Sends, and gives each message of the answer to @fn. */
 um_must_check int um_nl_dump(struct um_nl *n, struct nl_msg *m, nl_recvmsg_msg_cb_t fn, void *arg);
-/* The errno after a call of libnl's that returned @code (negative). */
-int um_nl_errno(const struct um_nl *n, int code);
+/* The errno after a call of libnl's that returned @code (negative); a failure that is not the
+ * kernel's answer marks the socket as broken. */
+int um_nl_errno(struct um_nl *n, int code);
 
 /* Sets @err to "<text>: <errno's text> (<the kernel's words>)". Returns @code. */
 int um_nl_fail(const struct um_nl *n, struct um_error *err, int code, const char *fmt, ...)

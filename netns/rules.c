@@ -121,8 +121,10 @@ static int get_generation(struct um_nl *nl, uint32_t *ret)
 
 	*ret = 0;
 	r = um_nl_dump(nl, m, on_generation, ret);
-	if (r == 0) /* the answer came; the acknowledgement follows */
-		r = nl_wait_for_ack(nl->sock) < 0 ? (nl->error ? nl->error : -EIO) : 0;
+	if (r == 0) { /* the answer came; the acknowledgement follows */
+		r = nl_wait_for_ack(nl->sock);
+		r = r < 0 ? um_nl_errno(nl, r) : 0;
+	}
 	return r;
 }
 

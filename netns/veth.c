@@ -141,6 +141,20 @@ static int configure_pod(struct um_nl *pod, const struct um_link *l, const char 
 	return 0;
 }
 
+/* The kernel lets a link send only some time after both ends came up, in a worker of its own; what
+ * is sent before is lost, and a lost SYN costs a second. Waits for that, a second at
+ * most; a link that is later still is a link. */
+static void wait_running(struct um_nl *n, int index)
+{
+	struct um_link l;
+
+	for (long us = 50; us < 500000; us *= 2) {
+		if (um_link_get(n, NULL, index, &l) < 0 || l.running)
+			return;
+		usleep((useconds_t)us);
+	}
+}
+
 /* Looks whether eth0 in the pod is the other end of @l; 1 when it is, 0 when there is no eth0. */
 static int is_peer(struct um_nl *pod, const struct um_link *l, const char *uid, struct um_link *ret,
 		   struct um_error *err)
@@ -186,9 +200,12 @@ int um_veth_make(struct um_nl *host, struct um_nl *pod, int netns_fd, const char
 	r = configure_host(host, &l, uid, addr, err);
 	if (r == 0)
 		r = configure_pod(pod, &eth0, uid, addr, err);
-	if (r == 0)
-		UM_FAULT("netns.configured");
-	return r;
+	if (r < 0)
+		return r;
+	UM_FAULT("netns.configured");
+	wait_running(host, l.index);
+	wait_running(pod, eth0.index);
+	return 0;
 }
 
 int um_veth_remove(struct um_nl *host, const char *uid, struct um_error *err)

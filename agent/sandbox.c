@@ -126,8 +126,13 @@ static int make_cgroup(const struct agent_job *j, struct um_error *err)
 
 extern char **environ;
 
-static int spawn(char *const argv[], int ready_fd, pid_t *ret)
+#define JOIN_FD 10 /* the first of the shim's descriptors for joining its cgroup */
+
+/* @join (may be NULL): a prepared group whose join descriptors the program inherits as JOIN_FD...
+ */
+static int spawn(char *const argv[], int ready_fd, const struct um_cgroup *join, pid_t *ret)
 {
+	int next = JOIN_FD;
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
 	sigset_t set;
@@ -137,6 +142,9 @@ static int spawn(char *const argv[], int ready_fd, pid_t *ret)
 	posix_spawn_file_actions_addopen(&fa, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	if (ready_fd >= 0)
 		posix_spawn_file_actions_adddup2(&fa, ready_fd, 3);
+	for (size_t i = 0; join && i < UM_CGROUP_MAX_HIERARCHIES; i++)
+		if (join->join_fds[i] >= 0)
+			posix_spawn_file_actions_adddup2(&fa, join->join_fds[i], next++);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	sigemptyset(&set);
@@ -154,7 +162,7 @@ int run_program(char *const argv[])
 	int status, r;
 	pid_t pid;
 
-	r = spawn(argv, -1, &pid);
+	r = spawn(argv, -1, NULL, &pid);
 	if (r < 0)
 		return r;
 	while (waitpid(pid, &status, 0) < 0)
@@ -197,17 +205,64 @@ static const char *pod_hostname(const struct agent_pod *p)
 	return um_json_get_str(p->obj, "spec.hostname", p->name);
 }
 
+/* Shims have a group of their own, outside the pods': what a pod may use is the pod's. The shim
+ * joins it itself: moving another process waits for the kernel's grace period in each v1 hierarchy.
+ */
+static int open_shims_group(struct um_agent *a, struct um_cgroup **ret, struct um_error *err)
+{
+	char path[512];
+	int r = um_io_path(path, sizeof(path), "/%s/shims", a->opt.cgroup_parent);
+
+	if (r < 0)
+		return um_error_errno(err, r, "the shims' cgroup path");
+	r = um_cgroup_create(a->cgroups, path, ret, NULL, err);
+	if (r < 0)
+		return r;
+	r = um_cgroup_prepare_join(*ret, err);
+	if (r < 0)
+		um_cgroup_free(TAKE_PTR(*ret));
+	return r;
+}
+
+/* posix_spawn's dup2 must not meet a source among its targets. */
+static void lift_join_fds(struct um_cgroup *cg)
+{
+	for (size_t i = 0; i < UM_CGROUP_MAX_HIERARCHIES; i++) {
+		int fd = cg->join_fds[i];
+
+		if (fd < 0 || fd >= JOIN_FD + UM_CGROUP_MAX_HIERARCHIES)
+			continue;
+		cg->join_fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, JOIN_FD + UM_CGROUP_MAX_HIERARCHIES);
+		close(fd);
+	}
+}
+
+static int count_join_fds(const struct um_cgroup *cg)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < UM_CGROUP_MAX_HIERARCHIES; i++)
+		n += cg->join_fds[i] >= 0;
+	return n;
+}
+
 static int start_shim(struct agent_job *j, struct um_error *err)
 {
+	_cleanup_(um_cgroup_freep) struct um_cgroup *group = NULL;
 	struct agent_pod *p = j->pod;
 	_cleanup_close_ int r_fd = -1, w_fd = -1;
-	char dir[4096], line[400], hostname[65];
-	char *argv[20];
+	char dir[4096], line[400], hostname[65], join[16];
+	char *argv[24];
 	int n = 0, fds[2], r;
 
 	r = pod_run_path(p, dir, sizeof(dir), "%s", "");
 	if (r < 0)
 		return um_error_errno(err, r, "the pod's folder");
+	r = open_shims_group(p->agent, &group, err);
+	if (r < 0)
+		return r;
+	lift_join_fds(group);
+	snprintf(join, sizeof(join), "%d", count_join_fds(group));
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return um_error_errno(err, -errno, "pipe for umiak-shim");
 	r_fd = fds[0];
@@ -224,6 +279,8 @@ static int start_shim(struct agent_job *j, struct um_error *err)
 	ARG(p->agent->oci_root);
 	ARG("--ready-fd");
 	ARG("3");
+	ARG("--join-fds");
+	ARG(join);
 	if (!pod_host_network(p)) {
 		snprintf(hostname, sizeof(hostname), "%.63s", pod_hostname(p));
 		ARG("--new-net");
@@ -236,7 +293,7 @@ static int start_shim(struct agent_job *j, struct um_error *err)
 		ARG("--new-pid");
 	ARG(NULL);
 #undef ARG
-	r = spawn(argv, w_fd, &j->shim_pid);
+	r = spawn(argv, w_fd, group, &j->shim_pid);
 	if (r < 0)
 		return um_error_errno(err, r, "run %s", p->agent->shim_path);
 	w_fd = um_close(w_fd);
@@ -249,23 +306,6 @@ static int start_shim(struct agent_job *j, struct um_error *err)
 		waitpid(j->shim_pid, NULL, 0);
 		j->shim_pid = 0;
 	}
-	return r;
-}
-
-/* Shims have a group of their own, outside the pods': what a pod may use is the pod's. */
-static int place_shim(struct agent_job *j, struct um_error *err)
-{
-	struct um_agent *a = j->pod->agent;
-	struct um_cgroup *cg = NULL;
-	char path[512];
-	int r = um_io_path(path, sizeof(path), "/%s/shims", a->opt.cgroup_parent);
-
-	if (r < 0)
-		return um_error_errno(err, r, "the shims' cgroup path");
-	r = um_cgroup_create(a->cgroups, path, &cg, NULL, err);
-	if (r == 0)
-		r = um_cgroup_add(cg, j->shim_pid, err);
-	um_cgroup_free(cg);
 	return r;
 }
 
@@ -341,8 +381,6 @@ void sandbox_work(struct agent_job *j)
 	if (j->result == 0)
 		j->result = start_shim(j, err);
 	UM_FAULT("agent.sandbox.shim");
-	if (j->result == 0)
-		j->result = place_shim(j, err);
 	if (j->result == 0)
 		j->result = attach_network(j, err);
 	UM_FAULT("agent.sandbox.network");

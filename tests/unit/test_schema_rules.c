@@ -205,9 +205,8 @@ static const struct {
 	 "spec.containers[0].volumeMounts[1].mountPath", "FieldValueInvalid", "must be unique"},
 	{"Pod",
 	 POD("'volumes':[{'name':'v'}],'containers':[{'name':'c','image':'i','volumeMounts':[{"
-	     "'name':'v','mountPath':'/a','subPath':'a'}]}]"),
-	 "spec.containers[0].volumeMounts[0].subPath", "FieldValueForbidden",
-	 "not supported by Umiak yet"},
+	     "'name':'v','mountPath':'/a','subPath':'a/../../b'}]}]"),
+	 "spec.containers[0].volumeMounts[0].subPath", "FieldValueForbidden", NOT_YET},
 	{"Pod", POD(C ",'volumes':[{'name':'v'},{'name':'v'}]"), "spec.volumes[1].name",
 	 "FieldValueDuplicate", "\"v\""},
 	{"Pod", POD(C ",'volumes':[{'name':'v','emptyDir':{},'hostPath':{'path':'/'}}]"),

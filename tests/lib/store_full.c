@@ -65,7 +65,8 @@ int main(int argc, char **argv)
 	while (n < 100000 && (r = write_one(n, value)) == 0)
 		n++;
 	result(r == -ENOSPC && n > 50, "a full disk refuses a write with ENOSPC");
-	result(um_store_get(store, "/k/000000", &kv) == 0 && um_store_count(store, "/k/") == (size_t)n,
+	result(um_store_get(store, "/k/000000", &kv) == 0 &&
+		       um_store_count(store, "/k/") == (size_t)n,
 	       "everything acknowledged can be read");
 	result(write_one(n + 1, value) == -ENOSPC, "the next write is refused at once");
 	for (int i = 0; i < n; i++)

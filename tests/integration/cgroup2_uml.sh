@@ -1,0 +1,34 @@
+#!/bin/sh
+# Pods on real cgroup v2: user-mode-linux boots on this machine's own root, read-only, with memory
+# file systems for what is written, and runs other tests there with the plain build.
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+[ -x "$PLAIN/umiak" ] || { echo "not ok - $PLAIN is not built"; exit 1; }
+python=$(command -v python3)
+cat >"$dir/init" <<END
+#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs tmp /tmp
+mount -t tmpfs run /run
+mount -t cgroup2 none /sys/fs/cgroup
+busybox insmod /usr/lib/uml/modules/\$(uname -r)/kernel/fs/overlayfs/overlay.ko
+ip link set lo up
+cd $TOP
+grep -q memory /sys/fs/cgroup/cgroup.controllers && echo "ok - cgroup v2 with a memory controller"
+export UMTEST_INNER=1 BUILD=$PLAIN TOP=$TOP
+timeout 200 $python tests/integration/agent_static.py a_pod_runs killed restart_policies share \
+	exec_probes shim grace memory seccomp
+echo "EXIT \$?"
+echo o >/proc/sysrq-trigger
+sleep 5
+END
+chmod +x "$dir/init"
+# The folder is under /tmp, which the guest covers only after it has started.
+timeout 260 linux.uml mem=1G root=/dev/root rootfstype=hostfs rootflags=/ init="$dir/init" \
+	con=null con0=fd:0,fd:1 quiet </dev/null >"$dir/out" 2>&1
+sed -n 's/^\(ok\|not ok\) - /\1 - cgroup v2: /p; s/^#/#/p' "$dir/out"
+grep -q '^EXIT 0' "$dir/out" && exit 0
+tail -30 "$dir/out"
+exit 1

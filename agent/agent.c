@@ -136,6 +136,11 @@ int um_agent_new(struct um_loop *l, const struct um_agent_options *opt, struct u
 		r = adopt_all(a, err);
 	if (r == 0)
 		r = sweep(a, err);
+	a->log_gc = um_timer_new(l, log_gc_look, a);
+	if (r == 0 && !a->log_gc)
+		r = um_error_errno(err, -ENOMEM, "start the agent");
+	if (r == 0)
+		um_timer_start(a->log_gc, 0);
 	if (r == 0 && a->opt.manifests_dir)
 		r = static_open(a, &a->statics, err);
 	if (r < 0) {
@@ -161,6 +166,7 @@ void um_agent_free(struct um_agent *a)
 	HASH_ITER (hh, a->pods, p, tmp)
 		pod_free(p);
 	(void)!um_loop_step(a->loop, 0); /* deferred looks at them */
+	um_timer_free(a->log_gc);
 	um_net_close(a->net);
 	pthread_mutex_destroy(&a->net_lock);
 	um_images_close(a->images);

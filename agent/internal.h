@@ -144,6 +144,7 @@ struct um_agent {
 	struct um_net *net;	  /* NULL: no pod network */
 	pthread_mutex_t net_lock; /* the network is changed by one worker at a time */
 	struct um_cgroups *cgroups;
+	struct um_timer *log_gc;
 	struct agent_static *statics;
 	char *oci_path, *shim_path, *oci_root;
 	bool can_lower_oom, synced, closing;
@@ -261,6 +262,12 @@ bool pod_ready(const struct agent_pod *p);
 
 int static_open(struct um_agent *a, struct agent_static **ret, struct um_error *err);
 void static_free(struct agent_static *s);
+
+/* ---- log_gc.c ---- */
+
+#define LOG_MARK ".umiak"
+void log_gc_look(void *agent);		     /* removes the logs of pods that have long been gone */
+void log_gc_note(const struct agent_pod *p); /* marks the pod's log folder as ours, at this time */
 
 /* ---- adopt.c: what an earlier run of the agent left ---- */
 

@@ -337,6 +337,7 @@ static void finish(struct agent_pod *p)
 	struct um_agent *a = p->agent;
 
 	adopt_forget(p);
+	log_gc_note(p);
 	UM_FAULT("agent.pod-gone");
 	if (a->src.gone && !p->removed)
 		a->src.gone(a->src.ctx, p->ns, p->name, p->uid);

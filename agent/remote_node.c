@@ -104,7 +104,7 @@ static void add_condition(const struct um_remote *r, struct um_arena *a, struct 
 	um_json_set_str(a, o, "message", message);
 }
 
-/* The conditions that were there keep their transition times where the status is the same. */
+/* The conditions that were there keep their times where the status is the same. */
 static void keep_times(struct um_arena *a, struct um_json *list, const struct um_json *old)
 {
 	um_json_foreach (c, list)
@@ -112,9 +112,22 @@ static void keep_times(struct um_arena *a, struct um_json *list, const struct um
 			if (!strcmp(um_json_get_str(c, "type", ""),
 				    um_json_get_str(was, "type", "")) &&
 			    !strcmp(um_json_get_str(c, "status", ""),
-				    um_json_get_str(was, "status", "")))
+				    um_json_get_str(was, "status", ""))) {
 				um_json_set_str(a, c, "lastTransitionTime",
 						um_json_get_str(was, "lastTransitionTime", ""));
+				um_json_set_str(a, c, "lastHeartbeatTime",
+						um_json_get_str(was, "lastHeartbeatTime", ""));
+			}
+}
+
+/* The lease is the heartbeat: the Node is written only when something of it has changed, so that an
+ * idle cluster writes nothing to its disk. */
+static bool same_status(const struct um_json *now, const struct um_json *old)
+{
+	um_json_foreach (it, now)
+		if (!um_json_equal(it, um_json_get(um_json_get(old, "status"), it->key)))
+			return false;
+	return true;
 }
 
 static struct um_json *node_status(const struct um_remote *r, struct um_arena *a,
@@ -176,6 +189,14 @@ static void patch_status(struct um_remote *r, const struct um_json *old)
 	char target[400];
 
 	um_json_set(a, patch, "status", node_status(r, a, old));
+	if (patch && same_status(um_json_get(patch, "status"), old)) {
+		if (!r->node_known)
+			um_log(UM_LOG_INFO, "node registered",
+			       UM_LOG_STR("node", r->opt.node_name));
+		r->node_known = true;
+		node_later(r, STATUS_PERIOD_NS);
+		return;
+	}
 	snprintf(target, sizeof(target), "/api/v1/nodes/%s/status", r->opt.node_name);
 	if (!patch || um_arena_failed(a) ||
 	    remote_call(r, "PATCH", target, "application/merge-patch+json", patch, on_patched, r) <

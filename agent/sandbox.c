@@ -327,6 +327,8 @@ static int make_folders(const struct agent_job *j, struct um_error *err)
 		r = pod_log_path(p, path, sizeof(path), "%s", "");
 	if (r == 0)
 		r = um_io_mkdirs(AT_FDCWD, path, 0755, err);
+	if (r == 0)
+		log_gc_note(p);
 	return r;
 }
 

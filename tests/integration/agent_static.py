@@ -222,6 +222,21 @@ def test_memory_limits_kill_and_say_so(node):
     assert st["state"]["terminated"]["reason"] == "OOMKilled", st
 
 
+def test_old_logs_go_and_foreign_ones_stay(node):
+    node.busybox()
+    old = node.path("log", "default_old-n1_11111111-1111-1111-1111-111111111111")
+    foreign = node.path("log", "default_x-n1_22222222-2222-2222-2222-222222222222")
+    fresh = node.path("log", "default_y-n1_33333333-3333-3333-3333-333333333333")
+    for d in (old, foreign, fresh):
+        os.makedirs(d)
+        if d != foreign:
+            open(d + "/.umiak", "w").close()
+    os.utime(old + "/.umiak", (1, 1))
+    node.run()
+    wait_for("the removal", lambda: not os.path.exists(old))
+    assert os.path.exists(foreign) and os.path.exists(fresh)
+
+
 def test_the_default_seccomp_profile_is_loaded(node):
     node.busybox()
     node.run()

@@ -254,14 +254,16 @@ void um_init_main(struct um_init *in)
 		r = um_process_find(&in->spec->process, path, sizeof(path), &err);
 	if (r >= 0 && (r = keep_only(3 + in->preserve_fds, in->sync_fd, in->start_fd)) < 0)
 		um_error_errno(&err, r, "close_range");
+	/* From here the socket's end says that the creator died. The signal would come as well when
+	 * it ends in good order, before this process had the time to cancel it. */
+	if (r >= 0 && in->die_with_parent)
+		prctl(PR_SET_PDEATHSIG, 0);
 	if (r >= 0)
 		r = um_sync_send(in->sync_fd, UM_SYNC_READY, NULL);
 	if (r >= 0)
 		r = um_sync_expect(in->sync_fd, UM_SYNC_CONTINUE, &err);
 	if (r < 0)
 		fail(report, &err);
-	if (in->die_with_parent)
-		prctl(PR_SET_PDEATHSIG, 0);
 	if (in->start_fd >= 0) {
 		um_close(in->sync_fd);
 		if (wait_for_start(in->start_fd, &report) < 0)

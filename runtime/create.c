@@ -135,11 +135,30 @@ static bool any_limit(const struct um_spec *s)
 	return memcmp(&none, &s->limits, sizeof(none)) || s->limits.memory_disable_oom_killer > 0;
 }
 
+/* A group with processes is another container's: neither joined nor, by undo() or a later delete,
+ * killed. So this comes before the state names the group. */
+static int check_cgroup_unused(const struct um_cgroups *host, const char *path,
+			       struct um_error *err)
+{
+	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
+	struct um_error own = UM_ERROR_INIT;
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t n = 0;
+	int r = um_cgroup_open(host, path, &cg, &own);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r >= 0)
+		r = um_cgroup_pids(cg, &pids, &n, &own);
+	if (r < 0)
+		return um_error_move(err, &own);
+	if (n)
+		return um_error_set(err, -EBUSY, "cgroup %s has processes already", path);
+	return 0;
+}
+
 static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struct um_error *err)
 {
-	_cleanup_free_ pid_t *pids = NULL;
-	bool created = false;
-	size_t n = 0;
 	int r;
 
 	if (!c->state.cgroup) {
@@ -149,18 +168,10 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 					    rt->no_cgroups ? "--cgroup-manager disabled" : "none");
 		return 0;
 	}
-	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, &created, err);
+	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, NULL, err);
 	if (r < 0)
 		return r;
 	UM_FAULT("runtime.create.cgroup");
-	if (!created) {
-		r = um_cgroup_pids(c->cg, &pids, &n, err);
-		if (r < 0)
-			return r;
-		if (n)
-			return um_error_set(err, -EBUSY, "cgroup %s has processes already",
-					    c->state.cgroup);
-	}
 	r = um_cgroup_apply(c->cg, &c->spec->limits, err);
 	if (r < 0)
 		return um_error_wrap(err, r, "linux.resources");
@@ -377,6 +388,7 @@ static int prepare(struct um_creation *c, const struct um_runtime *rt,
 		   const struct um_runtime_create *opts, struct um_error *err)
 {
 	char created[UM_TIME_LEN];
+	const char *cgroup;
 	int r;
 
 	c->state.id = opts->id;
@@ -390,9 +402,15 @@ static int prepare(struct um_creation *c, const struct um_runtime *rt,
 		r = um_cgroups_open(&c->cgroups, err);
 		if (r < 0)
 			return r;
-		c->state.cgroup = c->spec->cgroups_path
-					  ? c->spec->cgroups_path
-					  : um_arena_printf(c->arena, "/umiak-oci-%s", opts->id);
+		cgroup = c->spec->cgroups_path
+				 ? c->spec->cgroups_path
+				 : um_arena_printf(c->arena, "/umiak-oci-%s", opts->id);
+		if (!cgroup)
+			return -ENOMEM;
+		r = check_cgroup_unused(c->cgroups, cgroup, err);
+		if (r < 0)
+			return r;
+		c->state.cgroup = cgroup;
 	}
 	/* first, so that delete knows the cgroup whatever happens next */
 	r = um_state_save(c->dir, &c->state, err);

@@ -178,12 +178,36 @@ static int from_file(struct exec *x, const char *file, struct um_error *err)
 	return r;
 }
 
+/* A process object says everything: an option beside it would be ignored. */
+static int check_options(const struct um_runtime_exec *o, struct um_error *err)
+{
+	const struct {
+		bool given;
+		const char *name;
+	} options[] = {{o->args && o->args[0], "a command"},
+		       {o->cwd, "--cwd"},
+		       {o->user, "--user"},
+		       {o->n_env, "--env"},
+		       {o->n_caps, "--cap"},
+		       {o->n_gids, "--additional-gids"},
+		       {o->tty, "--tty"},
+		       {o->no_new_privs, "--no-new-privs"}};
+
+	for (size_t i = 0; o->process_file && i < UM_ARRAY_LEN(options); i++)
+		if (options[i].given)
+			return um_error_set(err, -EINVAL, "exec: %s cannot be given with --process",
+					    options[i].name);
+	return 0;
+}
+
 static int load(struct exec *x, const struct um_runtime *rt, const struct um_runtime_exec *o,
 		struct um_error *err)
 {
 	_cleanup_close_ int dir = -1;
-	int r = um_state_open(rt, o->id, &dir, err);
+	int r = check_options(o, err);
 
+	if (r >= 0)
+		r = um_state_open(rt, o->id, &dir, err);
 	if (r >= 0)
 		r = um_state_load(dir, o->id, x->arena, &x->state, err);
 	if (r < 0)
@@ -203,6 +227,9 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	r = o->process_file ? from_file(x, o->process_file, err) : from_options(x, o, err);
 	if (r < 0)
 		return r;
+	if (!x->process.terminal && o->console_socket)
+		return um_error_set(err, -EINVAL,
+				    "--console-socket is for processes with a terminal");
 	if (x->process.terminal && !o->console_socket && o->detach)
 		return um_error_set(err, -EINVAL, "a detached terminal needs --console-socket");
 	if (x->state.cgroup) {

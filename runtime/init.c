@@ -247,6 +247,8 @@ void um_init_main(struct um_init *in)
 	if (r >= 0)
 		r = set_up(in, &err);
 	if (r >= 0)
+		um_process_make_cwd(&in->spec->process);
+	if (r >= 0)
 		r = um_process_limits(&in->spec->process, &err);
 	if (r >= 0)
 		r = um_process_home(in->arena, &in->spec->process);

@@ -136,6 +136,12 @@ static int enter_cwd(const struct um_spec_process *p, struct um_error *err)
 	return 0;
 }
 
+void um_process_make_cwd(const struct um_spec_process *p)
+{
+	if (access(p->cwd, F_OK) < 0 && errno == ENOENT)
+		(void)!um_io_mkdirs(AT_FDCWD, p->cwd, 0755, NULL);
+}
+
 int um_process_confine(const struct um_spec_process *p, bool setgroups_allowed,
 		       const struct um_seccomp_prog *seccomp, struct um_error *err)
 {

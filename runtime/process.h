@@ -18,6 +18,9 @@ um_must_check int um_process_find(const struct um_spec_process *p, char *path, s
 /* Closes what is not the user's (fds from 3 + @preserve_fds) and executes. Returns on failure. */
 um_must_check int um_process_exec(const struct um_spec_process *p, const char *path,
 				  unsigned preserve_fds, struct um_error *err);
+/* Makes a missing cwd, in the root in use and as its root. What stands in the way is left for
+ * um_process_confine() to report. */
+void um_process_make_cwd(const struct um_spec_process *p);
 /* Adds HOME from /etc/passwd of the root in use when env has none. */
 um_must_check int um_process_home(struct um_arena *a, struct um_spec_process *p);
 /* Back to default dispositions and an empty mask. */

@@ -7,6 +7,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "runtime/runtime.h"
 #include "runtime/sys.h"
@@ -15,16 +16,19 @@
 
 extern char **environ;
 
-/* A mount of its own with one file, read-only: only our clone looks like that; or a memory file
- * with all seals. */
+/* A read-only mount that is attached nowhere and whose root is the file itself: its path is "/",
+ * which no file in a tree has. So a program on a read-only file system, which somebody may make
+ * writable again, does not look like our clone. Or a memory file with all seals. */
 static bool is_sealed(int exe)
 {
+	char path[8];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
 	struct statvfs fs;
 	int seals = fcntl(exe, F_GET_SEALS);
 
 	if (seals >= 0 && (seals & SEALS) == SEALS)
 		return true;
-	return fstatvfs(exe, &fs) == 0 && fs.f_flag & ST_RDONLY;
+	return n == 1 && path[0] == '/' && fstatvfs(exe, &fs) == 0 && fs.f_flag & ST_RDONLY;
 }
 
 static int read_only_clone(void)

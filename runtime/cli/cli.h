@@ -38,6 +38,8 @@ UM_CLI_VERB(um_cli_features);
 
 /* -EINVAL with a message that shows the usage. */
 int um_cli_usage(struct um_error *err, const char *usage);
+/* For what getopt_long(3) did not take ('?'): the same, and names the option. */
+int um_cli_bad_option(struct um_error *err, char **argv, const char *usage);
 /* Checks that exactly one argument, the id, follows the options. */
 um_must_check int um_cli_id(int argc, char **argv, const char *usage, const char **ret,
 			    struct um_error *err);

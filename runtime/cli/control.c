@@ -55,7 +55,7 @@ int um_cli_kill(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "a", options, NULL)) != -1) {
 		if (c != 'a')
-			return um_cli_usage(err, usage);
+			return um_cli_bad_option(err, argv, usage);
 		all = true;
 	}
 	if (argc - optind != 1 && argc - optind != 2)
@@ -76,7 +76,7 @@ int um_cli_delete(struct um_cli *cli, int argc, char **argv, struct um_error *er
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "f", options, NULL)) != -1) {
 		if (c != 'f')
-			return um_cli_usage(err, usage);
+			return um_cli_bad_option(err, argv, usage);
 		force = true;
 	}
 	r = um_cli_id(argc, argv, usage, &id, err);
@@ -115,7 +115,7 @@ int um_cli_update(struct um_cli *cli, int argc, char **argv, struct um_error *er
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "r:", options, NULL)) != -1) {
 		if (c != 'r')
-			return um_cli_usage(err, usage);
+			return um_cli_bad_option(err, argv, usage);
 		file = optarg;
 	}
 	r = um_cli_id(argc, argv, usage, &id, err);

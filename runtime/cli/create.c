@@ -77,7 +77,8 @@ static int parse(int argc, char **argv, bool run, struct um_runtime_create *o, c
 
 	optind = 0;
 	while (r == 0 && (c = getopt_long(argc, argv, "+b:f:d", options, NULL)) != -1)
-		r = one_option(c, run, o, usage, err);
+		r = c == '?' ? um_cli_bad_option(err, argv, usage)
+			     : one_option(c, run, o, usage, err);
 	return r < 0 ? r : um_cli_id(argc, argv, usage, &o->id, err);
 }
 

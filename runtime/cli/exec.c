@@ -99,7 +99,7 @@ int um_cli_exec(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 
 	optind = 0;
 	while (r == 0 && (c = getopt_long(argc, argv, "+p:dte:u:g:c:", options, NULL)) != -1)
-		r = one_option(c, &o, &l, err);
+		r = c == '?' ? um_cli_bad_option(err, argv, USAGE) : one_option(c, &o, &l, err);
 	if (r < 0)
 		return r;
 	if (optind == argc)

@@ -56,6 +56,13 @@ int um_cli_usage(struct um_error *err, const char *usage)
 	return um_error_set(err, -EINVAL, "usage: umiak-oci %s", usage);
 }
 
+int um_cli_bad_option(struct um_error *err, char **argv, const char *usage)
+{
+	return um_error_set(err, -EINVAL,
+			    "option %.60s is not supported or has no value (usage: umiak-oci %s)",
+			    argv[optind - 1], usage);
+}
+
 int um_cli_id(int argc, char **argv, const char *usage, const char **ret, struct um_error *err)
 {
 	if (argc - optind != 1)
@@ -80,7 +87,8 @@ int um_cli_no_options(int argc, char **argv, const char *usage, struct um_error 
 	static const struct option none[] = {{NULL, 0, NULL, 0}};
 
 	optind = 0;
-	return getopt_long(argc, argv, "+", none, NULL) == -1 ? 0 : um_cli_usage(err, usage);
+	return getopt_long(argc, argv, "+", none, NULL) == -1 ? 0
+							      : um_cli_bad_option(err, argv, usage);
 }
 
 static void append_log(const struct um_cli *cli, const char *level, const char *msg)
@@ -233,7 +241,8 @@ int main(int argc, char **argv)
 	cli.rt.warn_data = &cli;
 	opterr = 0;
 	while (r == 0 && (c = getopt_long(argc, argv, "+hv", global_options, NULL)) != -1)
-		r = global_option(&cli, c, &err);
+		r = c == '?' ? um_cli_bad_option(&err, argv, "--help")
+			     : global_option(&cli, c, &err);
 	if (r)
 		return r > 0 ? 0 : report(&cli, NULL, r, &err);
 	if (optind == argc) {

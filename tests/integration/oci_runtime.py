@@ -322,9 +322,14 @@ def test_the_log_holds_the_error_as_json(box):
 
 def test_unknown_options_are_refused(box):
     box.save("true")
-    assert box.oci("run", "--bundle", box.bundle, "--nonsense", "c").rc
+    for args in (("run", "--bundle", box.bundle, "--nonsense", "c"), ("--nonsense", "list"),
+                 ("create", "--pidfd-socket", "x", "c"), ("exec", "--apparmor", "x", "c", "true"),
+                 ("delete", "--nonsense", "c"), ("state", "--nonsense", "c"),
+                 ("update", "--cpu-share", "5", "c"), ("kill", "--nonsense", "c")):
+        r = box.oci(*args)
+        option = [a for a in args if a.startswith("--") and a != "--bundle"][0]
+        assert r.rc and option in r.err, (args, r)
     assert box.oci("nonsense").rc
-    assert box.oci("--nonsense", "list").rc
     r = box.oci("--systemd-cgroup", "list")
     assert r.rc and "--systemd-cgroup" in r.err, r
 
@@ -381,6 +386,11 @@ def test_exec_by_a_process_file(box):
     r = box.oci("exec", "--process", box.path("p.json"), "--detach", "--pid-file", box.path("ep"),
                 "c")
     assert r.rc == 0 and int(read(box.path("ep"))) > 0, r
+    for more in (["--cwd", "/"], ["--user", "1"], ["--env", "A=b"], ["--tty"]):
+        r = box.oci("exec", "--process", box.path("p.json"), *more, "c")
+        assert r.rc == 255 and more[0] in r.err, r
+    r = box.oci("exec", "--process", box.path("p.json"), "--console-socket", "/x", "c")
+    assert r.rc == 255 and "--console-socket" in r.err, r
     p["cwd"] = "relative"
     with open(box.path("p.json"), "w") as f:
         json.dump(p, f)
@@ -417,11 +427,13 @@ def test_environment_user_cwd_umask(box):
                                   "/home/web"], r
 
 
-def test_cwd_is_made_or_refused(box):
-    box.process["cwd"] = "/nowhere"
-    r = box.run("pwd")
-    assert (r.rc == 0 and r.out == "/nowhere\n") or "cwd" in r.err, r
-    assert not box.left(), box.left()
+def test_a_missing_cwd_is_made(box):
+    box.process["cwd"] = "/nowhere/at/all"
+    r = box.run("pwd; stat -c '%a %u' .")
+    assert r.out.split() == ["/nowhere/at/all", "755", "0"], r
+    box.process["cwd"] = "/nothing/either"
+    box.config["root"]["readonly"] = True
+    box.refused("cwd", script="pwd")
 
 
 def caps(status):
@@ -1005,10 +1017,29 @@ def test_the_program_cannot_be_overwritten_from_inside(box):
             pass
 
 
-def test_a_killed_create_is_deleted_without_trace(box):
+def test_the_waiting_init_runs_a_copy_even_from_a_read_only_file_system(box):
+    ro = box.path("ro")
+    os.mkdir(ro)
+    sh("mount", "-t", "tmpfs", "t", ro)
+    try:
+        shutil.copy(os.path.join(BUILD, "umiak-oci"), ro + "/umiak-oci")
+        sh("mount", "-o", "remount,ro", ro)
+        box.save(sh="sleep 100")
+        subprocess.run([ro + "/umiak-oci", "--root", box.path("state"), "create", "--bundle",
+                        box.bundle, "--pid-file", box.path("pid"), "c"], check=True, timeout=20,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        exe = os.readlink(f"/proc/{int(read(box.path('pid')))}/exe")
+        assert exe in ("/", "/memfd:umiak-oci (deleted)"), exe
+        box.oci("delete", "--force", "c", ok=True)
+    finally:
+        sh("umount", "-l", ro)
+
+
+def killed_create(box, *flags):
     box.config["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "2"]}]}
     box.save(sh="sleep 100")
-    p = subprocess.Popen(box.argv("create", "--bundle", box.bundle, "c"), stdin=subprocess.DEVNULL)
+    p = subprocess.Popen(box.argv("create", "--bundle", box.bundle, *flags, "c"),
+                         stdin=subprocess.DEVNULL)
     wait_for("the creation", lambda: box.oci("state", "c").rc == 0 and box.cgroups())
     assert box.state()["status"] == "creating", box.state()
     time.sleep(0.3)
@@ -1017,6 +1048,15 @@ def test_a_killed_create_is_deleted_without_trace(box):
     wait_for("the init's end", lambda: not processes(box.path("state")))
     box.oci("delete", "c", ok=True)
     assert not box.left(), box.left()
+
+
+def test_a_killed_create_is_deleted_without_trace(box):
+    killed_create(box)
+
+
+def test_a_killed_create_of_a_sibling_too(box):
+    killed_create(box, "--as-sibling")
+    os.waitpid(-1, 0)
 
 
 def test_fifty_runs_leave_nothing(box):

@@ -142,6 +142,19 @@ void um_process_make_cwd(const struct um_spec_process *p)
 		(void)!um_io_mkdirs(AT_FDCWD, p->cwd, 0755, NULL);
 }
 
+/* A pipe's own mode lets nobody but its owner open it again, which is what programs without root
+ * do by /dev/stdout. Other files are the caller's and stay as they are; so does what may not be
+ * changed. */
+static void give_pipes(const struct um_spec_process *p)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		struct stat st;
+
+		if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_uid != p->uid)
+			(void)!fchown(fd, p->uid, (gid_t)-1);
+	}
+}
+
 int um_process_confine(const struct um_spec_process *p, bool setgroups_allowed,
 		       const struct um_seccomp_prog *seccomp, struct um_error *err)
 {
@@ -150,6 +163,7 @@ int um_process_confine(const struct um_spec_process *p, bool setgroups_allowed,
 
 	if (r < 0)
 		return um_error_errno(err, r, "capget");
+	give_pipes(p);
 	r = drop_bounding(p->caps[UM_CAP_BOUNDING], err);
 	if (r < 0)
 		return r;

@@ -7,8 +7,8 @@
 
 /* While all capabilities are there: rlimits, scheduler, ioprio, umask. */
 um_must_check int um_process_limits(const struct um_spec_process *p, struct um_error *err);
-/* The last steps in their order: bounding set, groups, ids, capabilities, cwd, no_new_privs,
- * seccomp. Afterwards only um_process_exec() follows. */
+/* The last steps in their order: ownership of stdio's pipes, bounding set, groups, ids,
+ * capabilities, cwd, no_new_privs, seccomp. Afterwards only um_process_exec() follows. */
 um_must_check int um_process_confine(const struct um_spec_process *p, bool setgroups_allowed,
 				     const struct um_seccomp_prog *seccomp, struct um_error *err);
 /* Looks args[0] up in PATH of the process's env. The result is written to @path. The messages are

@@ -427,6 +427,22 @@ def test_environment_user_cwd_umask(box):
                                   "/home/web"], r
 
 
+def test_a_user_may_open_its_standard_pipes(box):
+    box.process["user"] = {"uid": 1000, "gid": 1000}
+    box.save(sh="echo out >/dev/stdout; echo err >/dev/stderr")
+    p = subprocess.run(box.argv("run", "--bundle", box.bundle, "c"), capture_output=True,
+                       stdin=subprocess.DEVNULL, timeout=20)
+    assert (p.returncode, p.stdout, p.stderr) == (0, b"out\n", b"err\n"), p
+    box.up()
+    p = subprocess.run(box.argv("exec", "c", "sh", "-c", "echo out >/dev/stdout"),
+                       capture_output=True, stdin=subprocess.DEVNULL, timeout=20)
+    assert (p.returncode, p.stdout) == (0, b"out\n"), p
+    with open(box.path("file"), "w") as f:
+        box.save("true")
+        subprocess.run(box.argv("exec", "c", "true"), stdout=f, timeout=20, check=True)
+    assert os.stat(box.path("file")).st_uid == 0, "a file of the caller changed its owner"
+
+
 def test_a_missing_cwd_is_made(box):
     box.process["cwd"] = "/nowhere/at/all"
     r = box.run("pwd; stat -c '%a %u' .")

@@ -163,7 +163,7 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 {
 	bool defer = m->read_only && m->type && !strcmp(m->type, "tmpfs");
 	_cleanup_close_ int target = -1;
-	struct stat st;
+	struct stat st, root, at;
 	int e;
 
 	if (fstat(mfd, &st) < 0)
@@ -171,6 +171,11 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 	e = um_resolve_create(r->fd, m->destination, S_ISDIR(st.st_mode), &target, err);
 	if (e < 0)
 		return e;
+	/* the container's root is what lies beneath: nobody would ever see such a mount */
+	if (fstat(r->fd, &root) < 0 || fstat(target, &at) < 0)
+		return um_error_errno(err, -errno, "stat the destination");
+	if (root.st_dev == at.st_dev && root.st_ino == at.st_ino)
+		return um_error_set(err, -EINVAL, "the destination is the container's root");
 	e = apply_attrs(m, mfd, defer);
 	if (e < 0)
 		return um_error_errno(err, e, "mount attributes");

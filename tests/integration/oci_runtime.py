@@ -767,6 +767,9 @@ def test_wrong_mounts_are_refused(box):
             ({"destination": "/x", "type": "bind", "source": "/nothing/here",
               "options": ["bind"]}, ["/nothing/here"]),
             ({"destination": "/x", "type": "nosuchfs", "source": "x"}, ["nosuchfs"]),
+            ({"destination": "/", "type": "tmpfs", "source": "x"}, ["the container's root"]),
+            ({"destination": "/tmp/../.", "type": "tmpfs", "source": "x"},
+             ["the container's root"]),
             ({"destination": "/x", "type": "tmpfs", "source": "t", "options": ["nonsense=1"]},
              ["mounts[", "nonsense"]),
             ({"destination": "/x", "type": "tmpfs", "source": "t", "options": ["idmap"]},
@@ -1073,6 +1076,39 @@ def test_a_killed_create_is_deleted_without_trace(box):
 def test_a_killed_create_of_a_sibling_too(box):
     killed_create(box, "--as-sibling")
     os.waitpid(-1, 0)
+
+
+FAULTS = {"create": ["runtime.state.made", "runtime.create.state", "cgroups.create.hierarchy",
+                     "runtime.create.cgroup", "runtime.create.cloned", "runtime.create.saved",
+                     "runtime.init.namespaces", "runtime.init.mount", "runtime.init.pivoted"],
+          "start": ["runtime.start.sent", "runtime.init.starting"],
+          "exec": ["runtime.exec.cloned"],
+          "delete": ["runtime.delete.killed", "runtime.delete.cgroup"]}
+
+
+def test_a_kill_at_every_step_leaves_nothing_that_delete_does_not_find(box):
+    argv = {"create": ["create", "--bundle", box.bundle, "c"], "start": ["start", "c"],
+            "exec": ["exec", "c", "sleep", "1"], "delete": ["delete", "--force", "c"]}
+    box.save(sh="sleep 100")
+    for at, faults in FAULTS.items():
+        for fault in faults:
+            # the init has the environment of its create
+            carrier = "create" if fault.startswith("runtime.init") else at
+            for verb in ("create", "start", "exec", "delete"):
+                env = dict(os.environ, UMIAK_FAULT=fault) if verb == carrier else None
+                r = box.oci(*argv[verb], env=env)
+                if verb == at:
+                    break
+                assert r.rc == 0, (fault, verb, r)
+            if fault == "runtime.init.starting":  # cannot be told from a program that ended at once
+                wait_for("its end", lambda: box.state()["status"] == "stopped")
+            else:
+                assert r.rc, f"{fault} was never reached"
+            box.oci("delete", "--force", "c", ok=True)
+            try:
+                wait_for("a clean end", lambda: not box.left(), timeout=5)
+            except AssertionError:
+                raise AssertionError(f"after {fault}: {box.left()}")
 
 
 def test_fifty_runs_leave_nothing(box):

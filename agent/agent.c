@@ -11,6 +11,7 @@
 #include "wire/loop.h"
 
 #define DEFAULT_GRACE 30
+#define NET_CHECK_NS (5 * UM_NSEC_PER_SEC)
 
 static struct agent_pod *find_pod(struct um_agent *a, const char *uid)
 {
@@ -80,6 +81,40 @@ static int sweep(struct um_agent *a, struct um_error *err)
 	return r;
 }
 
+/* ---- the rules, which somebody may flush ---- */
+
+static void net_check_work(void *arg)
+{
+	struct um_agent *a = arg;
+
+	a->net_healed = false;
+	a->net_err = (struct um_error)UM_ERROR_INIT;
+	(void)!um_net_check(a->net, &a->net_healed, &a->net_err);
+}
+
+static void net_check_done(void *arg)
+{
+	struct um_agent *a = arg;
+
+	if (a->net_err.code)
+		um_log(UM_LOG_ERROR, "check the pod network", UM_LOG_ERR(&a->net_err));
+	else if (a->net_healed)
+		um_log(UM_LOG_WARN, "the pod network's rules were gone and are back");
+	a->net_checking = false;
+	um_timer_start(a->net_check, NET_CHECK_NS);
+}
+
+static void on_net_check(void *arg)
+{
+	struct um_agent *a = arg;
+
+	a->net_checking = true;
+	if (um_work_submit(a->loop, net_check_work, net_check_done, a) == 0)
+		return;
+	a->net_checking = false;
+	um_timer_start(a->net_check, NET_CHECK_NS);
+}
+
 static int open_net(struct um_agent *a, struct um_error *err)
 {
 	struct um_net_config cfg = {
@@ -88,7 +123,18 @@ static int open_net(struct um_agent *a, struct um_error *err)
 		.state_dir = a->opt.state_dir,
 	};
 
-	return a->opt.pod_range ? um_net_open(&cfg, &a->net, err) : 0;
+	int r;
+
+	if (!a->opt.pod_range)
+		return 0;
+	r = um_net_open(&cfg, &a->net, err);
+	if (r < 0)
+		return r;
+	a->net_check = um_timer_new(a->loop, on_net_check, a);
+	if (!a->net_check)
+		return um_error_errno(err, -ENOMEM, "watch the pod network");
+	um_timer_start(a->net_check, NET_CHECK_NS);
+	return 0;
 }
 
 static int64_t grace_of(const struct um_json *pod)
@@ -123,7 +169,6 @@ int um_agent_new(struct um_loop *l, const struct um_agent_options *opt, struct u
 		return um_error_errno(err, -ENOMEM, "start the agent");
 	a->loop = l;
 	a->opt = *opt;
-	pthread_mutex_init(&a->net_lock, NULL);
 	a->can_lower_oom = cap_get_bound(CAP_SYS_RESOURCE) == 1;
 	r = make_paths(a, err);
 	if (r == 0)
@@ -160,15 +205,15 @@ void um_agent_free(struct um_agent *a)
 		return;
 	a->closing = true;
 	static_free(a->statics);
-	while (!um_agent_idle(a)) /* steps under way use what is freed below */
+	while (a->net_checking || !um_agent_idle(a)) /* steps under way use what is freed below */
 		if (um_loop_step(a->loop, INT64_MAX) < 0)
 			break;
 	HASH_ITER (hh, a->pods, p, tmp)
 		pod_free(p);
 	(void)!um_loop_step(a->loop, 0); /* deferred looks at them */
 	um_timer_free(a->log_gc);
+	um_timer_free(a->net_check);
 	um_net_close(a->net);
-	pthread_mutex_destroy(&a->net_lock);
 	um_images_close(a->images);
 	um_cgroups_free(a->cgroups);
 	free(a->shim_path);

@@ -2,7 +2,6 @@
 #ifndef UM_AGENT_INTERNAL_H
 #define UM_AGENT_INTERNAL_H
 
-#include <pthread.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -141,8 +140,10 @@ struct um_agent {
 	struct um_agent_source src;
 	struct agent_pod *pods; /* by uid */
 	struct um_images *images;
-	struct um_net *net;	  /* NULL: no pod network */
-	pthread_mutex_t net_lock; /* the network is changed by one worker at a time */
+	struct um_net *net; /* NULL: no pod network */
+	struct um_timer *net_check;
+	struct um_error net_err; /* of the check under way */
+	bool net_healed, net_checking;
 	struct um_cgroups *cgroups;
 	struct um_timer *log_gc;
 	struct agent_static *statics;

@@ -336,7 +336,6 @@ static int attach_network(struct agent_job *j, struct um_error *err)
 {
 	_cleanup_close_ int fd = -1;
 	char path[64];
-	int r;
 
 	if (j->ns_net < 0)
 		return 0;
@@ -347,22 +346,7 @@ static int attach_network(struct agent_job *j, struct um_error *err)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return um_error_errno(err, -errno, "open the pod's network namespace");
-	pthread_mutex_lock(&j->pod->agent->net_lock);
-	r = um_net_attach(j->pod->agent->net, j->pod->uid, fd, &j->net, err);
-	pthread_mutex_unlock(&j->pod->agent->net_lock);
-	return r;
-}
-
-static int detach_network(const struct agent_pod *p, struct um_error *err)
-{
-	int r;
-
-	if (!p->agent->net)
-		return 0;
-	pthread_mutex_lock(&p->agent->net_lock);
-	r = um_net_detach(p->agent->net, p->uid, err);
-	pthread_mutex_unlock(&p->agent->net_lock);
-	return r;
+	return um_net_attach(j->pod->agent->net, j->pod->uid, fd, &j->net, err);
 }
 
 static int remove_all(struct agent_job *j, struct um_error *err);
@@ -580,8 +564,8 @@ static int remove_all(struct agent_job *j, struct um_error *err)
 	UM_FAULT("agent.cleanup.shim");
 	if (r == 0)
 		r = um_cgroup_remove(p->agent->cgroups, cgroup, err);
-	if (r == 0)
-		r = detach_network(p, err);
+	if (r == 0 && p->agent->net)
+		r = um_net_detach(p->agent->net, p->uid, err);
 	UM_FAULT("agent.cleanup.network");
 	if (r == 0)
 		r = each_bundle(p, remove_bundle, err);

@@ -209,4 +209,13 @@ def test_an_overlap_with_the_hosts_routes_stops_the_agent(node):
         sh("ip", "link", "del", "up0")
 
 
+def test_flushed_rules_come_back(node):
+    node.busybox()
+    node.run()
+    assert "umiak" in sh("nft", "list", "ruleset")
+    sh("nft", "flush", "ruleset")
+    wait_for("the rules", lambda: "masquerade" in sh("nft", "list", "ruleset"), timeout=15)
+    wait_for("the word of it", lambda: "were gone and are back" in node.log_text())
+
+
 main(globals())

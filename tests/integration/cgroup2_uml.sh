@@ -12,12 +12,14 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs tmp /tmp
 mount -t tmpfs run /run
+mkdir /run/host
+mount -t hostfs -o / none /run/host
 mount -t cgroup2 none /sys/fs/cgroup
 busybox insmod /usr/lib/uml/modules/\$(uname -r)/kernel/fs/overlayfs/overlay.ko
 ip link set lo up
-cd $TOP
+cd /run/host$TOP
 grep -q memory /sys/fs/cgroup/cgroup.controllers && echo "ok - cgroup v2 with a memory controller"
-export UMTEST_INNER=1 BUILD=$PLAIN TOP=$TOP
+export UMTEST_INNER=1 BUILD=/run/host$PLAIN TOP=/run/host$TOP
 timeout 200 $python tests/integration/agent_static.py a_pod_runs killed restart_policies share \
 	exec_probes shim grace memory seccomp
 echo "EXIT \$?"
@@ -25,7 +27,8 @@ echo o >/proc/sysrq-trigger
 sleep 5
 END
 chmod +x "$dir/init"
-# The folder is under /tmp, which the guest covers only after it has started.
+# This folder and the tree may be under /tmp, which the guest covers after it has started: it sees
+# them under /run/host.
 timeout 260 linux.uml mem=1G root=/dev/root rootfstype=hostfs rootflags=/ init="$dir/init" \
 	con=null con0=fd:0,fd:1 quiet </dev/null >"$dir/out" 2>&1
 sed -n 's/^\(ok\|not ok\) - /\1 - cgroup v2: /p; s/^#/#/p' "$dir/out"

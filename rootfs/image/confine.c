@@ -129,12 +129,13 @@ static int restrict_files(int store_fd, int input_fd, struct um_error *err)
 	uint64_t extra;
 	int r;
 
-	if (abi < 0) {
-		fprintf(stderr,
-			"umiak-image: this kernel has no Landlock: reading on without it\n");
+	if (abi < 2) { /* the first version forbids every move between folders */
+		fprintf(stderr, "umiak-image: this kernel has no Landlock, or its first version: "
+				"reading on "
+				"without it\n");
 		return 0;
 	}
-	extra = (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0);
+	extra = FS_REFER | (abi >= 3 ? FS_TRUNCATE : 0);
 	attr.handled_access_fs |= extra;
 	rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (rules < 0)

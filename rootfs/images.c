@@ -124,10 +124,14 @@ int um_blob_write(struct um_images *s, const void *data, size_t len,
 		  char ret_digest[UM_DIGEST_LEN + 1], struct um_error *err)
 {
 	char path[UM_BLOB_PATH_LEN];
+	_cleanup_close_ int lock = -1;
 	int r = um_digest_of(data, len, ret_digest);
 
 	if (r < 0)
 		return um_error_errno(err, r, "digest");
+	lock = um_images_lock(s, err); /* two writers of one blob would share a temporary file */
+	if (lock < 0)
+		return lock;
 	um_blob_path(ret_digest, path);
 	return um_io_replace_file(s->dirfd, path, data, len, 0600, UM_IO_SYNC, err);
 }

@@ -663,5 +663,88 @@ def test_an_import_is_confined(s):
         assert int(status[k], 16) == want, status[k]
     assert int(status["CapInh"], 16) == 0
 
+# ---- snapshots
+
+def tool(s, *argv, check=True):
+    return sh(os.path.join(BUILD, "tests/lib/rootfs_tool"), s.store, *argv, check=check)
+
+
+def mounted(s, layers, name, id):
+    s.ok("import", s.folder(oci([tar(*l) for l in layers])), name)
+    at = s.path("mnt-" + id)
+    os.makedirs(at, exist_ok=True)
+    tool(s, "mount", name, id, at)
+    return at
+
+
+def test_whiteouts_in_the_merged_view(s):
+    at = mounted(s, [
+        [entry("gone", "x"), entry("kept", "k"), d("dir"), entry("dir/a", "1"), d("opq"),
+         entry("opq/old", "o"), d("again"), entry("again/old", "o"), d("was"), entry("was/f", "x"),
+         entry("becomes", "file"), d("late"), entry("late/old", "o"), d("whole"),
+         entry("whole/x", "x")],
+        [entry(".wh.gone", ""), entry("dir/.wh.a", ""), entry("dir/b", "2"), d("opq"),
+         entry("opq/new", "n"), entry("opq/.wh..wh..opq", ""), entry(".wh.again", ""), d("again"),
+         entry("again/new", "n"), entry("was", "now a file"), d("becomes"), entry("becomes/in", "i"),
+         d("late"), entry("late/new", "n"), entry(".wh.late", ""), entry(".wh.whole", ""),
+         entry(".wh..wh.plnk", "")]], "w", "w1")
+    assert sorted(os.listdir(at)) == ["again", "becomes", "dir", "kept", "late", "opq", "was"]
+    for folder, want in (("dir", ["b"]), ("opq", ["new"]), ("again", ["new"]), ("late", ["new"]),
+                         ("becomes", ["in"])):
+        assert os.listdir(f"{at}/{folder}") == want, (folder, os.listdir(f"{at}/{folder}"))
+    assert read(at + "/was") == "now a file"
+
+
+def test_snapshots_keep_their_content_and_their_layers(s):
+    at = mounted(s, [[entry("f", "image")], [entry("g", "2")]], "n", "pod-1_a.b")
+    with open(at + "/f", "w") as f:
+        f.write("changed")
+    sh("umount", at)  # as after a reboot
+    tool(s, "mount", "n", "pod-1_a.b", at)
+    assert read(at + "/f") == "changed"
+    assert read(s.layers("n")[0] + "/f") == "image"
+    s.ok("rm", "n")
+    assert s.count("layers") == 2 and read(at + "/g") == "2"
+    s.ok("import", s.file(tar_of({"x": "y"})), "other")
+    assert s.count("layers") == 3
+    tool(s, "release", "pod-1_a.b", at)
+    tool(s, "release", "pod-1_a.b", at)  # gone is success
+    assert not s.count("snapshots") and not os.listdir(at)
+    s.ok("rm", "other")
+    s.assert_clean()
+
+
+def test_snapshot_ids_and_sweeping(s):
+    at = mounted(s, [[entry("f", "x")]], "n", "keep")
+    sh("umount", at)
+    for i in ("a", "b"):
+        os.makedirs(s.path("m" + i))
+        tool(s, "mount", "n", i, s.path("m" + i))
+        sh("umount", s.path("m" + i))
+    for bad in ("", "..", ".x", "a/b", "a b", "x" * 200):
+        assert "snapshot id" in tool(s, "mount", "n", bad, at, check=False), bad
+    tool(s, "sweep", "keep")
+    assert os.listdir(s.store + "/snapshots") == ["keep"]
+    tool(s, "mount", "n", "keep", at)
+    assert read(at + "/f") == "x"
+
+
+def test_a_snapshot_with_deep_folders_is_released(s):
+    at = mounted(s, [[entry("f", "x")]], "n", "deep")
+    fd = os.open(at, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=fd)
+        sub = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = sub
+    os.close(fd)
+    tool(s, "release", "deep", at)
+    assert not s.count("snapshots")
+
+
+def test_images_of_many_layers_can_be_mounted(s):
+    at = mounted(s, [[entry(f"f{i}", str(i))] for i in range(127)], "n", "many")
+    assert len(os.listdir(at)) == 127
+
 
 main(globals())

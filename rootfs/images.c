@@ -5,6 +5,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "rootfs/internal.h"
 
 #define REFS_MAX_BYTES (16u << 20)
@@ -293,6 +294,11 @@ int um_images_find(struct um_images *s, const char *ref, struct um_arena *a, str
 	return r < 0 ? r : um_image_load(s, name, digest, a, ret, err);
 }
 
+static bool is_damage(int r)
+{
+	return r == -EBADMSG || r == -ENOENT;
+}
+
 int um_images_list(struct um_images *s, bool (*fn)(void *arg, const struct um_image *img),
 		   void *arg, struct um_error *err)
 {
@@ -304,13 +310,19 @@ int um_images_list(struct um_images *s, bool (*fn)(void *arg, const struct um_im
 		return r;
 	um_json_foreach (it, refs) {
 		_cleanup_arena_ struct um_arena *own = um_arena_new(16 << 20);
+		struct um_error why = UM_ERROR_INIT;
 		struct um_image img;
 
 		if (!own)
 			return um_error_errno(err, -ENOMEM, "list images");
-		r = um_image_load(s, it->key, it->str, own, &img, err);
+		r = um_image_load(s, it->key, it->str, own, &img, &why);
+		if (is_damage(r)) { /* the others are fine */
+			um_log(UM_LOG_WARN, "a damaged image is left out of the list",
+			       UM_LOG_STR("error", why.msg));
+			continue;
+		}
 		if (r < 0)
-			return r;
+			return um_error_move(err, &why);
 		if (!fn(arg, &img))
 			break;
 	}
@@ -318,11 +330,6 @@ int um_images_list(struct um_images *s, bool (*fn)(void *arg, const struct um_im
 }
 
 /* ---- removal ---- */
-
-static bool is_damage(int r)
-{
-	return r == -EBADMSG || r == -ENOENT;
-}
 
 /* What is needed: digests and layer folders as keys of @needed. */
 static int note_needed(struct um_images *s, const struct um_json *refs, struct um_arena *a,

@@ -384,8 +384,9 @@ def test_damaged_images_are_said_and_can_be_removed(s):
     s.ok("import", s.file(tar_of({"f": "x"})), "good")
     with open(os.path.join(s.store, "blobs/sha256", s.full("a/b:1")[7:]), "a") as f:
         f.write(" ")
+    assert s.names() == ["docker.io/library/good:latest"] and "damaged" in s.said
     s.ok("rm", "a/b:1")
-    assert s.names() == ["docker.io/library/good:latest"]
+    assert s.names() == ["docker.io/library/good:latest"] and not s.said
     s.assert_clean()
 
 

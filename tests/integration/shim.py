@@ -254,6 +254,23 @@ def test_long_lines_and_lines_without_end(p):
     assert max(len(t) for s, f, t in got) == 16384
 
 
+def test_terminals_and_stdin(p):
+    c = p.shim()
+    p.start(c, "t", "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo terminal; echo err >&2", tty=1,
+            edit=lambda j: j["process"].update(terminal=True))
+    c.exited("t")
+    got = [(l[0], l[2].rstrip("\r")) for l in p.lines("t")]
+    assert got == [("stdout", "terminal"), ("stdout", "err")], got
+    assert not os.path.exists(p.path("run/t.tty"))
+    p.start(c, "none", "cat; echo end")  # /dev/null
+    c.exited("none")
+    p.start(c, "open", "cat; echo end", stdin=1)
+    time.sleep(0.3)
+    assert not p.lines("open")
+    c.ok("signal", name="open", number=9)
+    c.exited("open")
+
+
 def test_rotation(p):
     c = p.shim("--log-max-bytes", "4096", "--log-max-files", "3")
     p.start(c, "a", "i=0; while [ $i -lt 1000 ]; do echo line $i; i=$((i+1)); done")

@@ -171,11 +171,32 @@ int um_io_mkdirs(int dirfd, const char *path, mode_t mode, struct um_error *err)
 	return 0;
 }
 
-#define REMOVE_DEPTH 512
+#define REMOVE_DEPTH 64 /* two descriptors are open for each */
 
-static int remove_content(int fd, dev_t dev, int depth);
+struct removal {
+	int top;    /* the folder that is removed, or -1 */
+	dev_t dev;  /* its file system */
+	unsigned n; /* folders moved up so far */
+};
 
-static int remove_entry(int dirfd, const char *name, dev_t dev, int depth)
+static int remove_content(struct removal *rm, int fd, int depth);
+
+/* However deep somebody nested folders: what is too deep is moved up, to be found there later. */
+static int move_up(struct removal *rm, int dirfd, const char *name)
+{
+	char to[32];
+
+	for (int tries = 0; tries < 1000; tries++) {
+		snprintf(to, sizeof(to), ".removed-%u", rm->n++);
+		if (renameat(dirfd, name, rm->top, to) == 0)
+			return 0;
+		if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR)
+			return -errno;
+	}
+	return -EEXIST;
+}
+
+static int remove_entry(struct removal *rm, int dirfd, const char *name, int depth)
 {
 	_cleanup_close_ int fd = -1;
 	struct stat st;
@@ -189,10 +210,14 @@ static int remove_entry(int dirfd, const char *name, dev_t dev, int depth)
 		return errno == ENOENT ? 0 : -errno;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (dev && st.st_dev != dev)
+	if (rm->top < 0) {
+		rm->top = fd;
+		rm->dev = st.st_dev;
+	}
+	if (st.st_dev != rm->dev)
 		return -EBUSY;
 	if (depth >= REMOVE_DEPTH)
-		return -ELOOP;
+		return move_up(rm, dirfd, name);
 	for (;;) {
 		int r;
 
@@ -200,13 +225,13 @@ static int remove_entry(int dirfd, const char *name, dev_t dev, int depth)
 			return 0;
 		if (errno != ENOTEMPTY && errno != EEXIST)
 			return -errno;
-		r = remove_content(fd, st.st_dev, depth + 1);
+		r = remove_content(rm, fd, depth + 1);
 		if (r < 0)
 			return r;
 	}
 }
 
-static int remove_content(int fd, dev_t dev, int depth)
+static int remove_content(struct removal *rm, int fd, int depth)
 {
 	int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_closedir_ DIR *d = own >= 0 ? fdopendir(own) : NULL;
@@ -223,7 +248,7 @@ static int remove_content(int fd, dev_t dev, int depth)
 
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
-		r = remove_entry(fd, e->d_name, dev, depth);
+		r = remove_entry(rm, fd, e->d_name, depth);
 		if (r < 0)
 			return r;
 	}
@@ -232,7 +257,8 @@ static int remove_content(int fd, dev_t dev, int depth)
 
 int um_io_remove_tree(int dirfd, const char *path, struct um_error *err)
 {
-	int r = remove_entry(dirfd, path, 0, 0);
+	struct removal rm = {.top = -1};
+	int r = remove_entry(&rm, dirfd, path, 0);
 
 	return r < 0 ? um_error_errno(err, r, "remove %s", path) : 0;
 }

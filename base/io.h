@@ -32,7 +32,7 @@ um_must_check int um_io_replace_file(int dirfd, const char *path, const void *da
 /* mkdir -p relative to @dirfd; existing directories are fine. */
 um_must_check int um_io_mkdirs(int dirfd, const char *path, mode_t mode, struct um_error *err);
 /* rm -rf below @dirfd, never following links and never crossing a mount point (-EBUSY then).
- * A missing path is success. */
+ * Folders may be nested however deep. A missing path is success. */
 um_must_check int um_io_remove_tree(int dirfd, const char *path, struct um_error *err);
 
 /* openat2(2); RESOLVE_* from <linux/openat2.h>. */

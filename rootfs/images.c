@@ -5,6 +5,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "rootfs/internal.h"
 
 #define REFS_MAX_BYTES (16u << 20)
@@ -124,10 +125,14 @@ int um_blob_write(struct um_images *s, const void *data, size_t len,
 		  char ret_digest[UM_DIGEST_LEN + 1], struct um_error *err)
 {
 	char path[UM_BLOB_PATH_LEN];
+	_cleanup_close_ int lock = -1;
 	int r = um_digest_of(data, len, ret_digest);
 
 	if (r < 0)
 		return um_error_errno(err, r, "digest");
+	lock = um_images_lock(s, err); /* two writers of one blob would share a temporary file */
+	if (lock < 0)
+		return lock;
 	um_blob_path(ret_digest, path);
 	return um_io_replace_file(s->dirfd, path, data, len, 0600, UM_IO_SYNC, err);
 }
@@ -247,36 +252,51 @@ static const char *find_by_id(struct um_images *s, const struct um_json *refs, c
 	return NULL;
 }
 
-int um_images_find(struct um_images *s, const char *ref, struct um_arena *a, struct um_image *ret,
+/* The name and the manifest's digest of what @ref means. */
+static int resolve(struct um_images *s, const struct um_json *refs, const char *ref,
+		   struct um_arena *a, const char **ret_name, const char **ret_digest,
 		   struct um_error *err)
 {
-	const char *digest = NULL, *name = NULL;
 	char normal[UM_IMAGE_NAME_MAX];
-	struct um_json *refs;
-	int r = um_refs_read(s, a, &refs, err);
+	const char *digest, *at;
+	int r;
 
-	if (r < 0)
-		return r;
 	if (!strncmp(ref, "sha256:", 7) && strlen(ref) >= 7 + 12) {
-		digest = find_by_id(s, refs, ref, a, &name);
+		digest = find_by_id(s, refs, ref, a, ret_name);
 	} else {
-		const char *at;
-
 		r = um_image_normalise(ref, normal, err);
 		if (r < 0)
 			return r;
-		name = normal;
+		*ret_name = um_arena_strdup(a, normal);
 		digest = um_json_str(um_json_get(refs, normal), NULL);
 		at = strchr(normal, '@');
 		if (!digest && at) { /* by content, whatever its name here */
-			digest = find_by_id(s, refs, at + 1, a, &name);
+			digest = find_by_id(s, refs, at + 1, a, ret_name);
 			if (digest && strcmp(digest, at + 1))
 				digest = NULL;
 		}
 	}
 	if (!digest)
 		return um_error_set(err, -ENOENT, "no image \"%s\"", ref);
-	return um_image_load(s, name, digest, a, ret, err);
+	*ret_digest = digest;
+	return *ret_name ? 0 : um_error_errno(err, -ENOMEM, "find image %s", ref);
+}
+
+int um_images_find(struct um_images *s, const char *ref, struct um_arena *a, struct um_image *ret,
+		   struct um_error *err)
+{
+	const char *digest, *name;
+	struct um_json *refs;
+	int r = um_refs_read(s, a, &refs, err);
+
+	if (r == 0)
+		r = resolve(s, refs, ref, a, &name, &digest, err);
+	return r < 0 ? r : um_image_load(s, name, digest, a, ret, err);
+}
+
+static bool is_damage(int r)
+{
+	return r == -EBADMSG || r == -ENOENT;
 }
 
 int um_images_list(struct um_images *s, bool (*fn)(void *arg, const struct um_image *img),
@@ -290,13 +310,19 @@ int um_images_list(struct um_images *s, bool (*fn)(void *arg, const struct um_im
 		return r;
 	um_json_foreach (it, refs) {
 		_cleanup_arena_ struct um_arena *own = um_arena_new(16 << 20);
+		struct um_error why = UM_ERROR_INIT;
 		struct um_image img;
 
 		if (!own)
 			return um_error_errno(err, -ENOMEM, "list images");
-		r = um_image_load(s, it->key, it->str, own, &img, err);
+		r = um_image_load(s, it->key, it->str, own, &img, &why);
+		if (is_damage(r)) { /* the others are fine */
+			um_log(UM_LOG_WARN, "a damaged image is left out of the list",
+			       UM_LOG_STR("error", why.msg));
+			continue;
+		}
 		if (r < 0)
-			return r;
+			return um_error_move(err, &why);
 		if (!fn(arg, &img))
 			break;
 	}
@@ -316,13 +342,17 @@ static int note_needed(struct um_images *s, const struct um_json *refs, struct u
 		bool first = true;
 		int r = um_blob_read(s, it->str, a, &manifest, err);
 
+		um_json_set_bool(a, needed, it->str + 7, true);
+		if (is_damage(r))
+			continue; /* it cannot be used: only an import can mend it */
 		if (r < 0)
 			return r;
 		config_digest = um_json_get_str(manifest, "config.digest", "");
 		r = um_blob_read(s, config_digest, a, &config, err);
+		if (is_damage(r))
+			continue;
 		if (r < 0)
 			return r;
-		um_json_set_bool(a, needed, it->str + 7, true);
 		um_json_set_bool(a, needed, config_digest + 7, true);
 		um_json_foreach (id, um_json_path(config, "rootfs.diff_ids")) {
 			if (um_chain_next(first ? NULL : chain, um_json_str(id, ""), chain) < 0)
@@ -382,14 +412,21 @@ static int sweep_folder(struct um_images *s, const char *folder, const struct um
 	return 0;
 }
 
+/* An importer's layers and blobs have no name yet: while one is at work nothing is collected. It
+ * collects itself when it is done. */
 int um_images_collect(struct um_images *s, const struct um_json *refs, struct um_error *err)
 {
+	_cleanup_close_ int tmp = openat(s->dirfd, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_arena_ struct um_arena *a = um_arena_new(64 << 20);
 	struct um_json *needed = a ? um_json_new_obj(a) : NULL;
 	int r;
 
 	if (!needed)
 		return um_error_errno(err, -ENOMEM, "collect images");
+	if (tmp < 0)
+		return um_error_errno(err, -errno, "open %s/tmp", s->dir);
+	if (flock(tmp, LOCK_EX | LOCK_NB) < 0)
+		return 0;
 	r = note_needed(s, refs, a, needed, err);
 	if (r == 0)
 		r = note_snapshots(s, a, needed, err);
@@ -404,7 +441,7 @@ int um_images_remove(struct um_images *s, const char *ref, struct um_error *err)
 {
 	_cleanup_arena_ struct um_arena *a = um_arena_new(64 << 20);
 	_cleanup_close_ int lock = -1;
-	struct um_image img;
+	const char *name, *digest;
 	struct um_json *refs;
 	int r;
 
@@ -413,12 +450,12 @@ int um_images_remove(struct um_images *s, const char *ref, struct um_error *err)
 	lock = um_images_lock(s, err);
 	if (lock < 0)
 		return lock;
-	r = um_images_find(s, ref, a, &img, err);
-	if (r == 0)
-		r = um_refs_read(s, a, &refs, err);
+	r = um_refs_read(s, a, &refs, err);
+	if (r == 0) /* not loaded: a damaged image can be removed too */
+		r = resolve(s, refs, ref, a, &name, &digest, err);
 	if (r < 0)
 		return r;
-	um_json_remove(refs, img.name);
+	um_json_remove(refs, name);
 	r = um_refs_write(s, refs, err);
 	UM_FAULT("rootfs.image-removed");
 	return r < 0 ? r : um_images_collect(s, refs, err);

@@ -44,6 +44,7 @@ um_must_check int um_refs_write(struct um_images *s, const struct um_json *refs,
 /* A JSON blob, its digest verified. */
 um_must_check int um_blob_read(struct um_images *s, const char *digest, struct um_arena *a,
 			       struct um_json **ret, struct um_error *err);
+/* Takes the lock: the caller must not hold it. */
 um_must_check int um_blob_write(struct um_images *s, const void *data, size_t len,
 				char ret_digest[UM_DIGEST_LEN + 1], struct um_error *err);
 /* Fills @ret from a manifest digest. */

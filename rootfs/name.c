@@ -56,6 +56,22 @@ static bool path_ok(const char *s, size_t len)
 	}
 }
 
+/* Parts of letters, digits and inner dashes, joined by dots. */
+static bool host_name_ok(const char *s, size_t len)
+{
+	char before = '.';
+
+	for (size_t i = 0; i < len; before = s[i++]) {
+		if (s[i] == '.' || s[i] == '-') {
+			if (before == '.' || (s[i] == '.' && before == '-'))
+				return false;
+		} else if (!strchr(LOWER UPPER DIGITS, s[i])) {
+			return false;
+		}
+	}
+	return before != '.' && before != '-';
+}
+
 static bool host_ok(const char *s, size_t len)
 {
 	const char *colon = memchr(s, ':', len);
@@ -67,11 +83,10 @@ static bool host_ok(const char *s, size_t len)
 		if (!close)
 			return false;
 		name = (size_t)(close + 1 - s);
-		if (strspn(s + 1, DIGITS "abcdefABCDEF:") < name - 2)
+		if (name < 3 || strspn(s + 1, DIGITS "abcdefABCDEF:") < name - 2)
 			return false;
 		colon = name < len ? s + name : NULL;
-	} else if (!name || strspn(s, LOWER UPPER DIGITS ".-") < name || s[0] == '-' ||
-		   s[0] == '.') {
+	} else if (!host_name_ok(s, name)) {
 		return false;
 	}
 	if (!colon)
@@ -107,6 +122,11 @@ int um_image_normalise(const char *ref, char buf[UM_IMAGE_NAME_MAX], struct um_e
 		return um_error_set(err, -EINVAL,
 				    "image \"%s\": invalid reference format: what "
 				    "follows @ is no sha256 digest",
+				    ref);
+	if (strlen(ref) == 64 && strspn(ref, DIGITS "abcdef") == 64)
+		return um_error_set(err, -EINVAL,
+				    "image \"%s\": invalid reference format: 64 hexadecimal digits "
+				    "are an id, not a name",
 				    ref);
 	if (slash && looks_like_host(ref, (size_t)(slash - ref))) {
 		host = ref;

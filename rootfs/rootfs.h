@@ -45,7 +45,7 @@ struct um_image {
 /* Looks @ref up by name (normalised here) or by "sha256:..." id. -ENOENT when there is none. */
 um_must_check int um_images_find(struct um_images *s, const char *ref, struct um_arena *a,
 				 struct um_image *ret, struct um_error *err);
-/* Every name in order; @fn returns false to stop. */
+/* Every name in order; damaged images are logged and left out. @fn returns false to stop. */
 um_must_check int um_images_list(struct um_images *s,
 				 bool (*fn)(void *arg, const struct um_image *img), void *arg,
 				 struct um_error *err);

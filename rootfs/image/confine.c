@@ -80,7 +80,6 @@ static const int refused[] = {
 	SCMP_SYS(settimeofday),
 	SCMP_SYS(clock_settime),
 	SCMP_SYS(sethostname),
-	SCMP_SYS(kill),
 	SCMP_SYS(tkill),
 	SCMP_SYS(pidfd_open),
 };
@@ -93,6 +92,9 @@ static int load_filter(struct um_error *err)
 	for (size_t i = 0; i < UM_ARRAY_LEN(refused) && r == 0; i++)
 		if (refused[i] >= 0) /* negative: not on this architecture */
 			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
+	if (r == 0) /* itself it may end */
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(kill), 1,
+				     SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid()));
 	if (r == 0)
 		r = seccomp_load(ctx);
 	if (ctx)
@@ -129,12 +131,13 @@ static int restrict_files(int store_fd, int input_fd, struct um_error *err)
 	uint64_t extra;
 	int r;
 
-	if (abi < 0) {
-		fprintf(stderr,
-			"umiak-image: this kernel has no Landlock: reading on without it\n");
+	if (abi < 2) { /* the first version forbids every move between folders */
+		fprintf(stderr, "umiak-image: this kernel has no Landlock, or its first version: "
+				"reading on "
+				"without it\n");
 		return 0;
 	}
-	extra = (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0);
+	extra = FS_REFER | (abi >= 3 ? FS_TRUNCATE : 0);
 	attr.handled_access_fs |= extra;
 	rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (rules < 0)

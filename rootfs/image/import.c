@@ -188,14 +188,16 @@ static const struct um_json *choose(struct importer *im, const struct um_json *i
 	unsigned n = 0;
 
 	um_json_foreach (it, um_json_get(index, "manifests")) {
-		const char *name = um_json_str(um_json_get(um_json_get(it, "annotations"),
-							   "org.opencontainers.image.ref.name"),
-					       NULL);
+		const struct um_json *notes = um_json_get(it, "annotations");
+		const char *name = um_json_str(
+			um_json_get(notes, "io.containerd.image.name"),
+			um_json_str(um_json_get(notes, "org.opencontainers.image.ref.name"), NULL));
 
 		if (!suits(it))
 			continue;
 		n++;
-		found = it;
+		if (!found) /* the first that suits is the preferred one */
+			found = it;
 		if (name && !*ret_name)
 			*ret_name = name;
 	}
@@ -295,7 +297,7 @@ static int import_oci(struct importer *im)
 		r = um_blob_write(im->store, raw.data, raw.len, digest, im->err);
 	if (r < 0)
 		return r;
-	if (!im->opt->name && (!name || !strchr(name, '/')))
+	if (!im->opt->name && (!name || !strpbrk(name, "/:"))) /* "latest" is none */
 		return um_error_set(im->err, -EINVAL,
 				    "%s does not say its name: give one (umiak image import FILE "
 				    "NAME)",
@@ -305,6 +307,23 @@ static int import_oci(struct importer *im)
 
 /* ---- docker save ---- */
 
+/* Where the config's file is called by its digest, "<hex>.json" or "blobs/sha256/<hex>", that is
+ * checked. */
+static int check_config_name(struct importer *im, const char *path, struct um_buf *raw)
+{
+	const char *slash = strrchr(path, '/'), *hex = slash ? slash + 1 : path;
+	char digest[UM_DIGEST_LEN + 1];
+
+	if (strspn(hex, "0123456789abcdef") != 64)
+		return 0;
+	if (um_digest_of(um_buf_str(raw), raw->len, digest) < 0)
+		return um_error_errno(im->err, -ENOMEM, "digest");
+	return strncmp(digest + 7, hex, 64) == 0
+		       ? 0
+		       : um_error_set(im->err, -EBADMSG, "%s: %s does not match its digest",
+				      im->src->path, path);
+}
+
 static int docker_one(struct importer *im, const struct um_json *item)
 {
 	_cleanup_buf_ struct um_buf raw = UM_BUF_INIT(UM_BLOB_MAX_BYTES);
@@ -312,17 +331,20 @@ static int docker_one(struct importer *im, const struct um_json *item)
 	const struct um_json *layers = um_json_get(item, "Layers"), *ids, *id;
 	struct um_json *config;
 	bool first = true;
-	int r = source_json(im->src, um_json_get_str(item, "Config", ""), NULL, &raw, &config,
-			    im->err);
+	const char *path = um_json_get_str(item, "Config", "");
+	int r = source_json(im->src, path, NULL, &raw, &config, im->err);
 
+	if (r == 0)
+		r = check_config_name(im, path, &raw);
 	if (r < 0)
 		return r;
 	ids = um_json_path(config, "rootfs.diff_ids");
 	if (!um_json_is(layers, UM_JSON_ARR) || !um_json_is(ids, UM_JSON_ARR) ||
 	    layers->len != ids->len || ids->len > UM_LAYERS_MAX)
 		return um_error_set(im->err, -EBADMSG,
-				    "%s: manifest.json and config disagree on the layers",
-				    im->src->path);
+				    "%s: manifest.json and config disagree on the layers, or there "
+				    "are more than %d",
+				    im->src->path, UM_LAYERS_MAX);
 	id = um_json_first(ids);
 	um_json_foreach (l, layers) {
 		_cleanup_close_ int fd = source_file(im->src, um_json_str(l, ""), im->err);

@@ -50,6 +50,20 @@ static int make_work_folder(struct um_images *s, int tmp_root, char name[32], st
 	return fd < 0 ? um_error_errno(err, -errno, "open %s/tmp/%s", s->dir, name) : fd;
 }
 
+/* What this import, or one that was killed, left without a name; and what a name that moved no
+ * longer needs. */
+static int collect(struct um_images *s, struct um_arena *a, struct um_error *err)
+{
+	_cleanup_close_ int lock = um_images_lock(s, err);
+	struct um_json *refs;
+	int r;
+
+	if (lock < 0)
+		return lock;
+	r = um_refs_read(s, a, &refs, err);
+	return r < 0 ? r : um_images_collect(s, refs, err);
+}
+
 static int do_import(struct command_line *cl, struct um_images *s, char **argv, int argc)
 {
 	struct import_options opt = {.name = argc > 1 ? argv[1] : NULL, .config = cl->config};
@@ -63,7 +77,12 @@ static int do_import(struct command_line *cl, struct um_images *s, char **argv, 
 		r = um_image_normalise(opt.name, normal, &err);
 	if (r < 0)
 		return fail(&err);
-	fd = src.fd = open(argv[0], O_RDONLY | O_CLOEXEC);
+	if (opt.name && strchr(normal, '@')) {
+		um_error_set(&err, -EINVAL, "%s: a name to import to cannot have a digest",
+			     opt.name);
+		return fail(&err);
+	}
+	fd = src.fd = open(argv[0], O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a fifo is refused */
 	if (fd < 0) {
 		um_error_errno(&err, -errno, "open %s", argv[0]);
 		return fail(&err);
@@ -82,7 +101,10 @@ static int do_import(struct command_line *cl, struct um_images *s, char **argv, 
 	if (r == 0)
 		r = import_source(s, &src, &opt, &err);
 	if (um_io_remove_tree(tmp_root, name, r < 0 ? NULL : &err) < 0 && r == 0)
-		return fail(&err);
+		r = -EIO;
+	tmp_root = um_close(tmp_root); /* the import is over: what has no name may go */
+	if (collect(s, cl->a, r < 0 ? NULL : &err) < 0 && r == 0)
+		r = -EIO;
 	return r < 0 ? fail(&err) : 0;
 }
 

@@ -98,7 +98,8 @@ static int detect_tar(struct source *s, struct um_error *err)
 	archive_read_free(ar);
 	if (!entries)
 		return um_error_set(err, -EBADMSG, "%s is empty", s->path);
-	s->kind = oci && index ? SOURCE_OCI : docker ? SOURCE_DOCKER : SOURCE_ROOTFS;
+	/* What docker saves since version 25 is both: the names are in manifest.json. */
+	s->kind = docker ? SOURCE_DOCKER : oci && index ? SOURCE_OCI : SOURCE_ROOTFS;
 	return 0;
 }
 
@@ -186,10 +187,10 @@ int source_open(struct source *s, struct um_error *err)
 		return um_error_errno(err, -errno, "%s", s->path);
 	s->is_dir = S_ISDIR(st.st_mode);
 	if (s->is_dir) {
-		if (faccessat(s->fd, "index.json", F_OK, 0) == 0)
-			s->kind = SOURCE_OCI;
-		else if (faccessat(s->fd, "manifest.json", F_OK, 0) == 0)
+		if (faccessat(s->fd, "manifest.json", F_OK, 0) == 0)
 			s->kind = SOURCE_DOCKER;
+		else if (faccessat(s->fd, "index.json", F_OK, 0) == 0)
+			s->kind = SOURCE_OCI;
 		else
 			return um_error_set(err, -EBADMSG,
 					    "%s: a folder that is no OCI layout: index.json is "
@@ -197,6 +198,11 @@ int source_open(struct source *s, struct um_error *err)
 					    s->path);
 		return 0;
 	}
+	if (!S_ISREG(st.st_mode))
+		return um_error_set(err, -EINVAL,
+				    "%s is neither a file nor a folder: a pipe or fifo must be "
+				    "written to a file first",
+				    s->path);
 	r = detect_tar(s, err);
 	if (r < 0 || s->kind == SOURCE_ROOTFS)
 		return r;

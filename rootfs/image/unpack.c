@@ -218,6 +218,9 @@ static int make_file(struct unpacker *u, struct archive *tar, struct archive_ent
 
 	if (fd < 0)
 		return um_error_errno(u->err, -errno, "create %s", archive_entry_pathname(e));
+	if (archive_entry_size(e) > UNPACK_MAX_BYTES) /* holes cost nothing, but have an end */
+		return um_error_set(u->err, -E2BIG, "%s is larger than %lld GiB",
+				    archive_entry_pathname(e), (long long)(UNPACK_MAX_BYTES >> 30));
 	r = write_data(u, tar, fd);
 	if (r == 0 && archive_entry_size_is_set(e) && ftruncate(fd, archive_entry_size(e)) < 0)
 		r = um_error_errno(u->err, -errno, "write %s", archive_entry_pathname(e));
@@ -237,16 +240,6 @@ static int make_hardlink(struct unpacker *u, const char *target, int parent, con
 	return 0;
 }
 
-static int make_whiteout(struct unpacker *u, int parent, const char *leaf)
-{
-	if (!*leaf || !strcmp(leaf, ".") || !strcmp(leaf, ".."))
-		return um_error_set(u->err, -EBADMSG, "whiteout of \"%s\"", leaf);
-	/* Overlay's own form; the kernel lets anybody make this one device. */
-	if (mknodat(parent, leaf, S_IFCHR, makedev(0, 0)) < 0 && errno != EEXIST)
-		return um_error_errno(u->err, -errno, "whiteout of %s", leaf);
-	return 0;
-}
-
 static int make_opaque(struct unpacker *u, int parent)
 {
 	if (fsetxattr(parent, "user.overlay.opaque", "y", 1, 0) < 0)
@@ -254,8 +247,26 @@ static int make_opaque(struct unpacker *u, int parent)
 	return 0;
 }
 
-/* What stands in the way goes; a folder stays when a folder comes. */
-static int clear_place(struct unpacker *u, int parent, const char *leaf, bool folder)
+static int make_whiteout(struct unpacker *u, int parent, const char *leaf)
+{
+	_cleanup_close_ int folder = -1;
+
+	if (!*leaf || !strcmp(leaf, ".") || !strcmp(leaf, ".."))
+		return um_error_set(u->err, -EBADMSG, "whiteout of \"%s\"", leaf);
+	/* Overlay's own form; the kernel lets anybody make this one device. */
+	if (mknodat(parent, leaf, S_IFCHR, makedev(0, 0)) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return um_error_errno(u->err, -errno, "whiteout of %s", leaf);
+	/* This layer has something of that name already: it stays and hides what is below. */
+	folder = openat(parent, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return folder < 0 ? 0 : make_opaque(u, folder);
+}
+
+/* What stands in the way goes; a folder stays when a folder comes. A folder that takes the place of
+ * a whiteout must hide what the whiteout hid: @whiteout. */
+static int clear_place(struct unpacker *u, int parent, const char *leaf, bool folder,
+		       bool *whiteout)
 {
 	struct stat st;
 
@@ -263,6 +274,7 @@ static int clear_place(struct unpacker *u, int parent, const char *leaf, bool fo
 		return errno == ENOENT ? 0 : um_error_errno(u->err, -errno, "look at %s", leaf);
 	if (folder && S_ISDIR(st.st_mode))
 		return 0;
+	*whiteout = S_ISCHR(st.st_mode);
 	return um_io_remove_tree(parent, leaf, u->err);
 }
 
@@ -369,6 +381,7 @@ static int unpack_entry(struct unpacker *u, struct archive *tar, struct archive_
 	mode_t type = archive_entry_filetype(e);
 	char dir[PATH_MAX], leaf[NAME_MAX + 1];
 	_cleanup_close_ int parent = -1;
+	bool whiteout = false;
 	int r;
 
 	if (!name)
@@ -391,12 +404,14 @@ static int unpack_entry(struct unpacker *u, struct archive *tar, struct archive_
 		u->st->skipped_devices++;
 		return 0;
 	}
-	r = clear_place(u, parent, leaf, type == AE_IFDIR && !hard);
+	r = clear_place(u, parent, leaf, type == AE_IFDIR && !hard, &whiteout);
 	if (r < 0)
 		return r;
 	if (hard)
 		return make_hardlink(u, hard, parent, leaf);
 	r = make_entry(u, tar, e, parent, leaf);
+	if (r == 0 && whiteout && type == AE_IFDIR)
+		r = make_whiteout(u, parent, leaf);
 	if (r == 0)
 		r = set_owner_and_mode(u, e, parent, leaf);
 	return r < 0 ? r : set_xattrs(u, e, parent, leaf);

@@ -52,6 +52,15 @@ bool shim_ctr_any_alive(void)
 	return false;
 }
 
+void shim_ctr_client_gone(int client)
+{
+	FOR_EACH_CTR(c)
+	{
+		if (c->start_client == client)
+			c->start_client = -1;
+	}
+}
+
 static void side_path(const struct shim_ctr *c, const char *suffix, char *buf, size_t size)
 {
 	snprintf(buf, size, "%s/%s.%s", shim_opt.dir, c->name, suffix);

@@ -29,13 +29,19 @@ static int join_fds;
 
 /* ---- messages ---- */
 
+/* The place may be taken by another, who has not asked for what this one did. */
+static void drop_client(int client)
+{
+	clients[client] = um_close(clients[client]);
+	shim_ctr_client_gone(client);
+}
+
 void shim_send(int client, const struct um_shim_msg *m)
 {
 	if (client < 0 || clients[client] < 0 || m->truncated)
 		return;
 	if (send(clients[client], m->data, m->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		clients[client] =
-			um_close(clients[client]); /* it does not read: it may reconnect */
+		drop_client(client); /* it does not read: it may reconnect */
 }
 
 void shim_broadcast(const struct um_shim_msg *m)
@@ -141,14 +147,14 @@ static const struct {
 static void on_client(int i)
 {
 	static struct um_shim_msg m;
-	ssize_t n = recv(clients[i], m.data, sizeof(m.data), MSG_DONTWAIT);
+	ssize_t n = recv(clients[i], m.data, sizeof(m.data), MSG_DONTWAIT | MSG_TRUNC);
 	long long seq;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	m.len = n > 0 ? (size_t)n : 0;
-	if (n <= 0 || !um_shim_valid(&m)) {
-		clients[i] = um_close(clients[i]);
+	if (n <= 0 || !um_shim_valid(&m)) { /* a longer packet tells its whole length */
+		drop_client(i);
 		return;
 	}
 	seq = um_shim_num(&m, "seq", 0);
@@ -174,7 +180,7 @@ static void on_listen(int fd)
 		}
 	}
 	/* A new agent matters more than what an old one left: the first place is given up. */
-	um_close(clients[0]);
+	drop_client(0);
 	clients[0] = conn;
 }
 

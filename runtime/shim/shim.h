@@ -94,6 +94,8 @@ void shim_ctr_reap(void);
 /* The terminal's master has arrived (or not). */
 void shim_ctr_console(struct shim_ctr *c);
 bool shim_ctr_any_alive(void);
+/* Answers that this connection waits for go nowhere. */
+void shim_ctr_client_gone(int client);
 void shim_ctr_describe(const struct shim_ctr *c, struct um_shim_msg *m);
 
 /* ---- main.c ---- */

@@ -192,6 +192,29 @@ Test(io, replaces_files_and_removes_trees)
 	rmdir(dir);
 }
 
+Test(io, removes_trees_however_deep)
+{
+	char dir[] = "/tmp/umiak-test-io-XXXXXX";
+	struct um_error err = UM_ERROR_INIT;
+	int fd;
+
+	cr_assert_not_null(mkdtemp(dir));
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; i < 3000; i++) {
+		int sub;
+
+		/* A name that the removal itself uses, and a file beside it. */
+		cr_assert_eq(mkdirat(fd, i % 2 ? "d" : ".removed-1", 0700), 0);
+		close(openat(fd, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+		sub = openat(fd, i % 2 ? "d" : ".removed-1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		close(fd);
+		fd = sub;
+	}
+	close(fd);
+	cr_assert_eq(um_io_remove_tree(AT_FDCWD, dir, &err), 0, "%s", err.msg);
+	cr_assert_eq(access(dir, F_OK), -1);
+}
+
 Test(vec, grows_and_removes)
 {
 	UM_VEC(int) v = UM_VEC_INIT;

@@ -35,7 +35,9 @@ int adopt_save(const struct agent_pod *p, struct um_error *err)
 	r = pod_state_path(p, path, sizeof(path), "pod.json");
 	if (r < 0)
 		return um_error_errno(err, r, "save pod %s", p->name);
-	return um_io_replace_file(AT_FDCWD, path, b.data, b.len, 0600, UM_IO_SYNC, err);
+	/* Not synced: what a killed agent left is in the page cache, and after a power cut nothing
+	 * of the pod runs; a file that is lost then comes again from the server. */
+	return um_io_replace_file(AT_FDCWD, path, b.data, b.len, 0600, UM_IO_NO_SYNC, err);
 }
 
 void adopt_forget(const struct agent_pod *p)

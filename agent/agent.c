@@ -174,6 +174,8 @@ int um_agent_new(struct um_loop *l, const struct um_agent_options *opt, struct u
 	if (r == 0)
 		r = um_cgroups_open(&a->cgroups, err);
 	if (r == 0)
+		r = open_shims_group(a, err);
+	if (r == 0)
 		r = um_images_open(a->opt.images_dir, &a->images, err);
 	if (r == 0)
 		r = open_net(a, err);
@@ -215,6 +217,7 @@ void um_agent_free(struct um_agent *a)
 	um_timer_free(a->net_check);
 	um_net_close(a->net);
 	um_images_close(a->images);
+	um_cgroup_free(a->shims);
 	um_cgroups_free(a->cgroups);
 	free(a->shim_path);
 	free(a->oci_path);

@@ -145,6 +145,7 @@ struct um_agent {
 	struct um_error net_err; /* of the check under way */
 	bool net_healed, net_checking;
 	struct um_cgroups *cgroups;
+	struct um_cgroup *shims; /* the shims' group, prepared for joining */
 	struct um_timer *log_gc;
 	struct agent_static *statics;
 	char *oci_path, *shim_path, *oci_root;
@@ -189,6 +190,7 @@ void ctrs_lost(struct agent_pod *p);
 
 /* ---- sandbox.c, volumes.c, bundle.c: steps, on a worker ---- */
 
+int open_shims_group(struct um_agent *a, struct um_error *err);
 void sandbox_work(struct agent_job *j);
 void cleanup_work(struct agent_job *j);
 void volumes_work(struct agent_job *j);

@@ -207,34 +207,30 @@ static const char *pod_hostname(const struct agent_pod *p)
 
 /* Shims have a group of their own, outside the pods': what a pod may use is the pod's. The shim
  * joins it itself: moving another process waits for the kernel's grace period in each v1 hierarchy.
- */
-static int open_shims_group(struct um_agent *a, struct um_cgroup **ret, struct um_error *err)
+ * The descriptors are opened once, above the numbers that they get in the shim: posix_spawn's dup2
+ * must not meet a source among its targets. */
+int open_shims_group(struct um_agent *a, struct um_error *err)
 {
 	char path[512];
 	int r = um_io_path(path, sizeof(path), "/%s/shims", a->opt.cgroup_parent);
 
 	if (r < 0)
 		return um_error_errno(err, r, "the shims' cgroup path");
-	r = um_cgroup_create(a->cgroups, path, ret, NULL, err);
-	if (r < 0)
-		return r;
-	r = um_cgroup_prepare_join(*ret, err);
-	if (r < 0)
-		um_cgroup_free(TAKE_PTR(*ret));
-	return r;
-}
-
-/* posix_spawn's dup2 must not meet a source among its targets. */
-static void lift_join_fds(struct um_cgroup *cg)
-{
-	for (size_t i = 0; i < UM_CGROUP_MAX_HIERARCHIES; i++) {
-		int fd = cg->join_fds[i];
+	r = um_cgroup_create(a->cgroups, path, &a->shims, NULL, err);
+	if (r == 0)
+		r = um_cgroup_prepare_join(a->shims, err);
+	for (size_t i = 0; i < UM_CGROUP_MAX_HIERARCHIES && r == 0; i++) {
+		int fd = a->shims->join_fds[i];
 
 		if (fd < 0 || fd >= JOIN_FD + UM_CGROUP_MAX_HIERARCHIES)
 			continue;
-		cg->join_fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, JOIN_FD + UM_CGROUP_MAX_HIERARCHIES);
+		a->shims->join_fds[i] =
+			fcntl(fd, F_DUPFD_CLOEXEC, JOIN_FD + UM_CGROUP_MAX_HIERARCHIES);
+		if (a->shims->join_fds[i] < 0)
+			r = um_error_errno(err, -errno, "open %s", path);
 		close(fd);
 	}
+	return r;
 }
 
 static int count_join_fds(const struct um_cgroup *cg)
@@ -248,7 +244,6 @@ static int count_join_fds(const struct um_cgroup *cg)
 
 static int start_shim(struct agent_job *j, struct um_error *err)
 {
-	_cleanup_(um_cgroup_freep) struct um_cgroup *group = NULL;
 	struct agent_pod *p = j->pod;
 	_cleanup_close_ int r_fd = -1, w_fd = -1;
 	char dir[4096], line[400], hostname[65], join[16];
@@ -258,11 +253,7 @@ static int start_shim(struct agent_job *j, struct um_error *err)
 	r = pod_run_path(p, dir, sizeof(dir), "%s", "");
 	if (r < 0)
 		return um_error_errno(err, r, "the pod's folder");
-	r = open_shims_group(p->agent, &group, err);
-	if (r < 0)
-		return r;
-	lift_join_fds(group);
-	snprintf(join, sizeof(join), "%d", count_join_fds(group));
+	snprintf(join, sizeof(join), "%d", count_join_fds(p->agent->shims));
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return um_error_errno(err, -errno, "pipe for umiak-shim");
 	r_fd = fds[0];
@@ -293,7 +284,7 @@ static int start_shim(struct agent_job *j, struct um_error *err)
 		ARG("--new-pid");
 	ARG(NULL);
 #undef ARG
-	r = spawn(argv, w_fd, group, &j->shim_pid);
+	r = spawn(argv, w_fd, p->agent->shims, &j->shim_pid);
 	if (r < 0)
 		return um_error_errno(err, r, "run %s", p->agent->shim_path);
 	w_fd = um_close(w_fd);

@@ -28,6 +28,10 @@ struct um_store_batch {
 	int result;
 };
 
+/* What um_store_txn() refuses on any backend: -EINVAL or -E2BIG. */
+um_must_check int um_store_check_txn(size_t n_compares, const struct um_store_op *ops, size_t n_ops,
+				     struct um_error *err);
+
 struct um_store_backend {
 	/* Makes the batch durable or changes nothing; sets result and err: -ENOSPC, -EIO (nothing
 	 * more can be trusted), or another error. On a worker thread when `blocking`, one batch at

@@ -9,7 +9,6 @@
 #include "wire/loop.h"
 
 #define RETRY_FULL_NS (2 * UM_NSEC_PER_SEC)
-#define KEY_MAX_BYTES 1024
 
 /* A key as the writes in flight will leave it. */
 struct pending {
@@ -360,26 +359,14 @@ static void tentative(const struct um_store *s, const char *key, int64_t *mod, i
 	}
 }
 
-static int check_ops(const struct um_store *s, const struct um_store_op *ops, size_t n,
-		     struct um_error *err)
+static int check_room_for(const struct um_store *s, const struct um_store_op *ops, size_t n,
+			  struct um_error *err)
 {
-	if (!n || n > UM_STORE_OPS_MAX)
-		return um_error_set(err, -EINVAL, "a transaction of %zu operations (1 to %d)", n,
-				    UM_STORE_OPS_MAX);
-	for (size_t i = 0; i < n; i++) {
-		size_t len = strlen(ops[i].key);
-
-		if (!len || len > KEY_MAX_BYTES)
-			return um_error_set(err, -EINVAL, "a key of %zu bytes (1 to %d)", len,
-					    KEY_MAX_BYTES);
-		if (ops[i].value && ops[i].value->len > UM_STORE_VALUE_MAX)
-			return um_error_set(err, -E2BIG, "%s: object of %zu bytes (at most %u)",
-					    ops[i].key, ops[i].value->len, UM_STORE_VALUE_MAX);
+	for (size_t i = 0; i < n; i++)
 		if (ops[i].value && s->full)
 			return um_error_set_reason(err, UM_REASON_NO_SPACE, -ENOSPC,
 						   "the store's disk is full: only deletes pass "
 						   "until there is room");
-	}
 	return 0;
 }
 
@@ -403,13 +390,6 @@ static struct um_store_write *new_write(struct um_store *s, const struct um_stor
 			return NULL;
 		}
 		tentative(s, put->key, &mod, &create);
-		for (size_t k = w->n; k-- > 0;) { /* the same key earlier in this transaction */
-			if (strcmp(w->puts[k].key, put->key))
-				continue;
-			mod = w->puts[k].value ? w->puts[k].rev : 0;
-			create = w->puts[k].create_rev;
-			break;
-		}
 		put->value = ops[w->n].value ? um_bytes_ref(ops[w->n].value) : NULL;
 		put->rev = rev++;
 		put->prev_rev = mod;
@@ -446,7 +426,9 @@ int um_store_txn(struct um_store *s, const struct um_store_compare *compares, si
 
 	if (s->fatal.code)
 		return um_error_move(err, &s->fatal), s->fatal.code;
-	r = check_ops(s, ops, n_ops, err);
+	r = um_store_check_txn(n_compares, ops, n_ops, err);
+	if (r == 0)
+		r = check_room_for(s, ops, n_ops, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n_compares; i++) {

@@ -173,6 +173,10 @@ static void bundle_done(struct agent_job *j)
 	snprintf(c->image, sizeof(c->image), "%s", j->image);
 	snprintf(c->image_id, sizeof(c->image_id), "%s", j->image_id);
 	c->image_failures = 0;
+	/* Until now the shim keeps the last end: an agent that adopts the pod must know that a
+	 * container ran, or it would run an init container again. */
+	if (p->shim)
+		(void)!shim_forget(p->shim, c->name);
 	if (!p->shim || pod_run_path(p, bundle, sizeof(bundle), "%s.%d", c->name, c->attempt) < 0 ||
 	    pod_log_path(p, log, sizeof(log), "%s/%d.log", c->name, c->attempt) < 0 ||
 	    shim_start(p->shim, c, bundle, log) < 0)
@@ -245,8 +249,6 @@ static void retire_done(struct agent_job *j)
 		um_timer_start(c->pod->timer, CONFIG_RETRY_NS);
 		return;
 	}
-	if (c->pod->shim)
-		(void)!shim_forget(c->pod->shim, c->name);
 	if (j->oom) {
 		c->last.oom = true;
 		snprintf(c->last.reason, sizeof(c->last.reason), "OOMKilled");

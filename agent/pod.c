@@ -369,6 +369,8 @@ static void advance(struct agent_pod *p)
 			advance_volumes(p);
 		break;
 	case POD_RUN:
+		if (p->shim && !shim_synced(p->shim))
+			break; /* its answer kicks */
 		if (p->ending || p->failed_for_good)
 			begin_stopping(p);
 		else if (!ctrs_advance(p) && ctrs_all_finished(p))

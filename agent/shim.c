@@ -140,6 +140,11 @@ int shim_hello(struct agent_shim *s)
 	return send_msg(s, &m);
 }
 
+bool shim_synced(const struct agent_shim *s)
+{
+	return s->synced;
+}
+
 int shim_start(struct agent_shim *s, struct agent_ctr *c, const char *bundle, const char *log)
 {
 	struct um_shim_msg m;

@@ -173,6 +173,28 @@ def test_an_exit_while_the_agent_is_away_is_known(node):
     wait_for("the restart", lambda: "up" in node.logs("away", attempt=1))
 
 
+def test_what_ended_before_a_new_agent_does_not_run_again(node):
+    node.busybox()
+    node.run()
+    shared = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    node.manifest("ended", {
+        "volumes": [{"name": "v", "emptyDir": {}}], "restartPolicy": "Never",
+        "initContainers": [ctr("echo init >>/v/f", "first", **shared)],
+        "containers": [ctr("echo once >>/v/f", "once", **shared),
+                       ctr("sleep 0.5; cat /v/f; echo up; " + LOOP, **shared)]})
+    wait_for("up", lambda: "up" in node.logs("ended"))
+    pid = node.ctr_pid("ended")
+    node.stop(signal.SIGKILL)
+    node.run()
+    wait_for("adoption", lambda: node.log_text().count("Started container main") == 2)
+    time.sleep(1)
+    assert node.ctr_pid("ended") == pid
+    saved = glob.glob(node.path("state", "pods", "*", "volumes", "v", "f"))
+    assert read(saved[0]).split() == ["init", "once"], read(saved[0])
+    node.remove("ended")
+    node.assert_no_leaks()
+
+
 def test_a_manifest_removed_while_the_agent_is_away_ends_its_pod(node):
     node.busybox()
     node.run()

@@ -50,6 +50,7 @@ struct um_store {
 
 static void start_batch(struct um_store *s);
 static void defer_pump(struct um_store *s);
+static void trim_volatile(struct um_store *s);
 
 /* ---- batches ---- */
 
@@ -304,6 +305,7 @@ static void on_committed(void *arg)
 		UM_FAULT("store.committed");
 		s->inflight = NULL;
 		apply_batch(s, b);
+		trim_volatile(s);
 		defer_pump(s);
 		if (s->cfg.backend->after && !s->closing)
 			s->cfg.backend->after(s->cfg.be, s->durable_rev);
@@ -586,6 +588,10 @@ static void sweep_watches(struct um_store *s)
 
 static void trim_volatile(struct um_store *s)
 {
+	/* Writes in flight have smaller revisions than these deletes would get: what is visible
+	 * never goes back. Their commit looks again. */
+	if (s->filling || s->inflight)
+		return;
 	while (s->cfg.max_value_bytes && s->index.value_bytes > s->cfg.max_value_bytes &&
 	       s->index.oldest) {
 		char *key = strdup(s->index.oldest->key);
@@ -613,7 +619,6 @@ static void on_pump(void *arg)
 
 	s->pump_deferred = false;
 	s->pumping = true;
-	trim_volatile(s);
 	end = um_history_end(&s->history);
 	for (struct um_store_watch *w = s->watches; w; w = w->next) {
 		while (!w->dead && w->seq < end) {
@@ -625,7 +630,8 @@ static void on_pump(void *arg)
 	}
 	s->pumping = false;
 	sweep_watches(s);
-	um_history_trim(&s->history);
+	if (!s->pump_deferred) /* else a new watch has yet to see the oldest events */
+		um_history_trim(&s->history);
 }
 
 static void defer_pump(struct um_store *s)

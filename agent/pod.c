@@ -449,6 +449,8 @@ static void on_deadline(void *arg)
 {
 	struct agent_pod *p = arg;
 
+	if (p->state >= POD_CLEANUP ? !p->rebuild : ctrs_all_finished(p))
+		return; /* it has ended by itself, in time */
 	p->failed_for_good = true;
 	p->grace_ns = DEFAULT_GRACE_NS;
 	snprintf(p->reason, sizeof(p->reason), "DeadlineExceeded");

@@ -170,6 +170,10 @@ static void bundle_done(struct agent_job *j)
 		bundle_failed(c, j);
 		return;
 	}
+	if (p->state != POD_RUN || p->ending || p->failed_for_good) {
+		c->state = CTR_WAITING; /* too late to start; the bundle goes with the pod's */
+		return;
+	}
 	snprintf(c->image, sizeof(c->image), "%s", j->image);
 	snprintf(c->image_id, sizeof(c->image_id), "%s", j->image_id);
 	c->image_failures = 0;
@@ -281,6 +285,8 @@ void ctrs_lost(struct agent_pod *p)
 		struct agent_ctr *c = &p->ctrs[i];
 
 		if (c->state != CTR_RUNNING && c->state != CTR_STARTING)
+			continue;
+		if (p->job && p->job->ctr == c) /* a worker makes its bundle: it never ran */
 			continue;
 		ended_badly(c, "ContainerStatusUnknown",
 			    "the pod's shim ended, and with it the knowledge of the exit", 137);

@@ -387,7 +387,10 @@ static void advance(struct agent_pod *p)
 		if (p->ending)
 			finish(p);
 		break;
-	case POD_SANDBOX: /* its job always leads elsewhere */
+	case POD_SANDBOX: /* its job leads elsewhere; it could not be started */
+		if (!um_timer_running(p->timer))
+			pod_run_job(p, NULL, sandbox_work, sandbox_done);
+		break;
 	case POD_N_STATES:
 		break;
 	}

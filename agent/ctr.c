@@ -353,6 +353,7 @@ void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m)
 		c->attempt = attempt;
 		snprintf(c->id, sizeof(c->id), "%s", id);
 		c->state = CTR_STARTING;
+		c->start_seq = um_shim_num(m, "seq", 0);
 	}
 	if (attempt != c->attempt)
 		return;

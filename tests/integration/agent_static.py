@@ -237,6 +237,25 @@ def test_volumes_that_are_tried_again_leave_no_mount(node):
     node.assert_no_leaks()
 
 
+def test_a_start_under_way_is_adopted(node):
+    node.busybox()
+    os.unlink(node.path("libexec", "umiak-oci"))
+    with open(node.path("libexec", "umiak-oci"), "w") as f:
+        f.write("#!/bin/sh\ncase \"$*\" in *--detach*) touch %s; sleep 1;; esac\nexec %s \"$@\"\n"
+                % (node.path("begun"), os.path.join(node.build, "umiak-oci")))
+        os.fchmod(f.fileno(), 0o755)
+    node.run()
+    node.manifest("slow", {"containers": [ctr("echo up; cat /etc/passwd; " + LOOP)]})
+    wait_for("the start", lambda: os.path.exists(node.path("begun")))
+    node.stop(signal.SIGKILL)
+    node.run()
+    wait_for("the container", lambda: "root:x:0" in node.logs("slow"))
+    wait_for("the news", lambda: "Started container main" in node.log_text())
+    assert "reason=Failed" not in node.log_text(), node.log_text()
+    node.remove("slow")
+    node.assert_no_leaks()
+
+
 def test_a_manifest_removed_while_the_agent_is_away_ends_its_pod(node):
     node.busybox()
     node.run()

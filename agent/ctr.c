@@ -170,9 +170,17 @@ static void bundle_done(struct agent_job *j)
 		bundle_failed(c, j);
 		return;
 	}
+	if (p->state != POD_RUN || p->ending || p->failed_for_good) {
+		c->state = CTR_WAITING; /* too late to start; the bundle goes with the pod's */
+		return;
+	}
 	snprintf(c->image, sizeof(c->image), "%s", j->image);
 	snprintf(c->image_id, sizeof(c->image_id), "%s", j->image_id);
 	c->image_failures = 0;
+	/* Until now the shim keeps the last end: an agent that adopts the pod must know that a
+	 * container ran, or it would run an init container again. */
+	if (p->shim)
+		(void)!shim_forget(p->shim, c->name);
 	if (!p->shim || pod_run_path(p, bundle, sizeof(bundle), "%s.%d", c->name, c->attempt) < 0 ||
 	    pod_log_path(p, log, sizeof(log), "%s/%d.log", c->name, c->attempt) < 0 ||
 	    shim_start(p->shim, c, bundle, log) < 0)
@@ -245,8 +253,6 @@ static void retire_done(struct agent_job *j)
 		um_timer_start(c->pod->timer, CONFIG_RETRY_NS);
 		return;
 	}
-	if (c->pod->shim)
-		(void)!shim_forget(c->pod->shim, c->name);
 	if (j->oom) {
 		c->last.oom = true;
 		snprintf(c->last.reason, sizeof(c->last.reason), "OOMKilled");
@@ -279,6 +285,8 @@ void ctrs_lost(struct agent_pod *p)
 		struct agent_ctr *c = &p->ctrs[i];
 
 		if (c->state != CTR_RUNNING && c->state != CTR_STARTING)
+			continue;
+		if (p->job && p->job->ctr == c) /* a worker makes its bundle: it never ran */
 			continue;
 		ended_badly(c, "ContainerStatusUnknown",
 			    "the pod's shim ended, and with it the knowledge of the exit", 137);
@@ -345,6 +353,7 @@ void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m)
 		c->attempt = attempt;
 		snprintf(c->id, sizeof(c->id), "%s", id);
 		c->state = CTR_STARTING;
+		c->start_seq = um_shim_num(m, "seq", 0);
 	}
 	if (attempt != c->attempt)
 		return;

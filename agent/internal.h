@@ -239,6 +239,8 @@ const struct um_json *refs_get(const struct agent_pod *p, const char *plural, co
 struct agent_shim *shim_connect(struct agent_pod *p, const char *path);
 void shim_free(struct agent_shim *s);
 int shim_hello(struct agent_shim *s);
+/* Whether hello is answered: before that, what runs in the pod is not known. */
+bool shim_synced(const struct agent_shim *s);
 int shim_start(struct agent_shim *s, struct agent_ctr *c, const char *bundle, const char *log);
 int shim_signal(struct agent_shim *s, const char *name, int number);
 int shim_forget(struct agent_shim *s, const char *name);

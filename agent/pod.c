@@ -369,6 +369,8 @@ static void advance(struct agent_pod *p)
 			advance_volumes(p);
 		break;
 	case POD_RUN:
+		if (p->shim && !shim_synced(p->shim))
+			break; /* its answer kicks */
 		if (p->ending || p->failed_for_good)
 			begin_stopping(p);
 		else if (!ctrs_advance(p) && ctrs_all_finished(p))
@@ -385,7 +387,10 @@ static void advance(struct agent_pod *p)
 		if (p->ending)
 			finish(p);
 		break;
-	case POD_SANDBOX: /* its job always leads elsewhere */
+	case POD_SANDBOX: /* its job leads elsewhere; it could not be started */
+		if (!um_timer_running(p->timer))
+			pod_run_job(p, NULL, sandbox_work, sandbox_done);
+		break;
 	case POD_N_STATES:
 		break;
 	}
@@ -447,6 +452,8 @@ static void on_deadline(void *arg)
 {
 	struct agent_pod *p = arg;
 
+	if (p->state >= POD_CLEANUP ? !p->rebuild : ctrs_all_finished(p))
+		return; /* it has ended by itself, in time */
 	p->failed_for_good = true;
 	p->grace_ns = DEFAULT_GRACE_NS;
 	snprintf(p->reason, sizeof(p->reason), "DeadlineExceeded");

@@ -140,7 +140,13 @@ static bool try_exec(struct agent_probe *p, char *why, size_t size)
 	free(argv);
 	if (r == 0)
 		p->child = um_child_new(a->loop, p->pid, on_exec_done, p);
+	if (r == 0 && !p->child) { /* nobody would reap it */
+		kill(-p->pid, SIGKILL);
+		while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
 	if (r != 0 || !p->child) {
+		p->pid = 0;
 		snprintf(why, size, "cannot run the probe's command");
 		return false;
 	}
@@ -288,8 +294,12 @@ static void on_next(void *arg)
 	struct agent_probe *p = arg;
 	char why[600] = "no handler";
 
-	if (!p->on || p->trying || p->pid > 0)
+	if (!p->on || p->trying)
 		return;
+	if (p->pid > 0) { /* an earlier run's command has yet to end */
+		um_timer_start(p->next, UM_NSEC_PER_SEC);
+		return;
+	}
 	p->trying = true;
 	p->timed_out = false;
 	um_timer_start(p->limit, number(p, "timeoutSeconds", 1) * UM_NSEC_PER_SEC);

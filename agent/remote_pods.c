@@ -23,6 +23,7 @@ struct outbox {
 	unsigned newest;
 	bool gone; /* then: tell that nothing of it is left */
 	bool busy, sending_gone;
+	bool forgotten; /* the server has no such pod any more: freed with the answer */
 	struct um_timer *retry;
 };
 
@@ -79,6 +80,10 @@ static void on_sent(void *arg, int status, um_unused const struct um_json *obj,
 	o->busy = false;
 	if (o->r->closing)
 		return;
+	if (o->forgotten) {
+		free_outbox(o);
+		return;
+	}
 	if (err && status == 422)
 		um_log(UM_LOG_ERROR, "pod status refused", UM_LOG_STR("pod", o->name),
 		       UM_LOG_ERR(err));
@@ -183,6 +188,18 @@ static void retry_pods(struct um_remote *r)
 	um_timer_start(r->pods_timer, r->pods_retry_ns);
 }
 
+static void pod_gone(struct um_remote *r, const char *uid)
+{
+	struct outbox *o;
+
+	um_agent_pod_remove(r->agent, uid);
+	HASH_FIND_STR(r->outbox, uid, o);
+	if (o && o->busy)
+		o->forgotten = true;
+	else if (o)
+		free_outbox(o);
+}
+
 static void take_pod(struct um_remote *r, const struct um_json *pod)
 {
 	struct um_error err = UM_ERROR_INIT;
@@ -209,7 +226,7 @@ static void on_line(void *arg, const char *line, size_t len)
 	snprintf(r->pods_rev, sizeof(r->pods_rev), "%s",
 		 um_json_get_str(obj, "metadata.resourceVersion", r->pods_rev));
 	if (!strcmp(type, "DELETED"))
-		um_agent_pod_remove(r->agent, um_json_get_str(obj, "metadata.uid", ""));
+		pod_gone(r, um_json_get_str(obj, "metadata.uid", ""));
 	else if (!strcmp(type, "ADDED") || !strcmp(type, "MODIFIED"))
 		take_pod(r, obj);
 }
@@ -264,7 +281,7 @@ static void drop_unlisted(struct um_remote *r, const struct um_json *items)
 		um_json_foreach (it, items)
 			listed |= !strcmp(um_json_get_str(it, "metadata.uid", ""), p->uid);
 		if (!listed)
-			um_agent_pod_remove(r->agent, p->uid);
+			pod_gone(r, p->uid);
 	}
 }
 

@@ -27,7 +27,7 @@ static int send_msg(struct agent_shim *s, struct um_shim_msg *m)
 
 static void start_refused(struct agent_pod *p, const struct um_shim_msg *m)
 {
-	const char *message = um_shim_get(m, "message");
+	const char *message = um_shim_get(m, "message"), *name = um_shim_get(m, "name");
 
 	/* Requests are answered in order but starts: the one container in STARTING whose number
 	 * this is. */
@@ -35,7 +35,8 @@ static void start_refused(struct agent_pod *p, const struct um_shim_msg *m)
 		struct um_shim_msg end;
 		struct agent_ctr *c = &p->ctrs[i];
 
-		if (c->state != CTR_STARTING || c->start_seq != um_shim_num(m, "seq", 0))
+		if (c->state != CTR_STARTING || c->start_seq != um_shim_num(m, "seq", 0) ||
+		    (name && strcmp(name, c->name)))
 			continue;
 		um_shim_begin(&end, "container");
 		um_shim_add(&end, "name", c->name);
@@ -138,6 +139,11 @@ int shim_hello(struct agent_shim *s)
 
 	um_shim_begin(&m, "hello");
 	return send_msg(s, &m);
+}
+
+bool shim_synced(const struct agent_shim *s)
+{
+	return s->synced;
 }
 
 int shim_start(struct agent_shim *s, struct agent_ctr *c, const char *bundle, const char *log)

@@ -16,6 +16,7 @@
 
 #define MANIFEST_MAX_BYTES (1 << 20)
 #define SETTLE_NS (50 * UM_NSEC_PER_MSEC) /* editors write in several steps */
+#define ENDING_NS (500 * UM_NSEC_PER_MSEC)
 
 struct file {
 	UT_hash_handle hh;
@@ -130,6 +131,13 @@ static void load_file(struct agent_static *s, int dirfd, const char *name)
 	make_uid(s, name, &b, uid);
 	if (f && !strcmp(f->uid, uid)) {
 		f->round = s->round;
+		return;
+	}
+	HASH_FIND_STR(s->agent->pods, uid, known);
+	if (known && known->ending) { /* the file is as it was before: once that pod has ended */
+		if (f)
+			drop_file(s, f);
+		um_timer_start(s->settle, ENDING_NS);
 		return;
 	}
 	if (read_pod(s, a, name, &b, uid, &pod, &err) < 0) {

@@ -193,6 +193,9 @@ static int make_empty(const char *path, const struct um_json *source, struct um_
 		return r;
 	if (strcmp(um_json_get_str(source, "medium", ""), "Memory"))
 		return chmod(path, 0777) < 0 ? um_error_errno(err, -errno, "chmod %s", path) : 0;
+	/* An earlier try may have come this far. One mount upon another would never be removed. */
+	while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		;
 	if (limit && um_quantity_value(limit, &bytes) == 0 && bytes > 0)
 		snprintf(data, sizeof(data), "mode=1777,size=%lld", (long long)bytes);
 	if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, data) < 0)

@@ -43,11 +43,13 @@ struct um_store {
 	struct um_timer *retry_full;
 	struct um_error fatal; /* set once nothing more can be trusted */
 	bool flush_deferred, pump_deferred, pumping, full, has_room, closing;
+	bool checking; /* a worker looks for room: nothing is committed meanwhile */
 	struct um_store_stats stats;
 };
 
 static void start_batch(struct um_store *s);
 static void defer_pump(struct um_store *s);
+static void trim_volatile(struct um_store *s);
 
 /* ---- batches ---- */
 
@@ -185,7 +187,8 @@ static void keep_deletes(struct um_store *s, struct um_store_batch *from,
 		if (only_durable_deletes(s, *w) && um_vec_push(&keep->writes, *w) == 0)
 			continue;
 		if (um_vec_push(&drop->writes, *w) < 0) {
-			(*w)->done((*w)->arg, 0, &from->err);
+			if ((*w)->done)
+				(*w)->done((*w)->arg, 0, &from->err);
 			free_write(*w);
 		}
 	}
@@ -236,10 +239,13 @@ static void on_room_checked(void *arg)
 {
 	struct um_store *s = arg;
 
+	s->checking = false;
 	if (s->has_room)
 		s->full = false;
 	else
 		um_timer_start(s->retry_full, RETRY_FULL_NS);
+	if (s->filling && !s->inflight && !s->flush_deferred)
+		start_batch(s);
 }
 
 static void check_room(void *arg)
@@ -256,6 +262,8 @@ static void on_retry_full(void *arg)
 	/* A commit may run: the backend is used by one worker at a time. */
 	if (s->inflight || um_work_submit(s->loop, check_room, on_room_checked, s) < 0)
 		um_timer_start(s->retry_full, RETRY_FULL_NS);
+	else
+		s->checking = true;
 }
 
 static void apply_batch(struct um_store *s, struct um_store_batch *b)
@@ -296,6 +304,7 @@ static void on_committed(void *arg)
 		UM_FAULT("store.committed");
 		s->inflight = NULL;
 		apply_batch(s, b);
+		trim_volatile(s);
 		defer_pump(s);
 		if (s->cfg.backend->after && !s->closing)
 			s->cfg.backend->after(s->cfg.be, s->durable_rev);
@@ -332,7 +341,7 @@ static void on_flush(void *arg)
 	struct um_store *s = arg;
 
 	s->flush_deferred = false;
-	if (s->filling && !s->inflight)
+	if (s->filling && !s->inflight && !s->checking)
 		start_batch(s);
 }
 
@@ -561,6 +570,10 @@ static void sweep_watches(struct um_store *s)
 
 static void trim_volatile(struct um_store *s)
 {
+	/* Writes in flight have smaller revisions than these deletes would get: what is visible
+	 * never goes back. Their commit looks again. */
+	if (s->filling || s->inflight)
+		return;
 	while (s->cfg.max_value_bytes && s->index.value_bytes > s->cfg.max_value_bytes &&
 	       s->index.oldest) {
 		char *key = strdup(s->index.oldest->key);
@@ -588,7 +601,6 @@ static void on_pump(void *arg)
 
 	s->pump_deferred = false;
 	s->pumping = true;
-	trim_volatile(s);
 	end = um_history_end(&s->history);
 	for (struct um_store_watch *w = s->watches; w; w = w->next) {
 		while (!w->dead && w->seq < end) {
@@ -600,7 +612,8 @@ static void on_pump(void *arg)
 	}
 	s->pumping = false;
 	sweep_watches(s);
-	um_history_trim(&s->history);
+	if (!s->pump_deferred) /* else a new watch has yet to see the oldest events */
+		um_history_trim(&s->history);
 }
 
 static void defer_pump(struct um_store *s)
@@ -719,10 +732,11 @@ void um_store_close(struct um_store *s)
 		return;
 	/* What is in flight finishes on its worker; what waits is committed here. Done callbacks
 	 * run as ever. */
-	while (s->inflight || s->filling || s->flush_deferred || s->pump_deferred)
+	while (s->inflight || s->filling || s->flush_deferred || s->pump_deferred || s->checking)
 		if (um_loop_step(s->loop, INT64_MAX) < 0)
 			break;
 	s->closing = true;
+	um_timer_stop(s->retry_full); /* the backend may wait in the loop */
 	for (struct um_store_watch *w = s->watches; w; w = w->next)
 		w->dead = true;
 	sweep_watches(s);

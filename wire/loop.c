@@ -35,7 +35,7 @@ struct signal_watch {
 struct um_loop {
 	struct event_base *base;
 	const struct um_clock *clock;
-	bool stopping;
+	bool stopping, freeing;
 	UM_VEC(struct um_timer *) heap; /* by deadline; heap.items[t->index] == t */
 	size_t timers;			/* that exist: heap.cap is never less */
 	struct event *wake_timer;	/* ends the wait when the first deadline comes */
@@ -310,6 +310,8 @@ int um_work_submit(struct um_loop *l, void (*work)(void *arg), void (*done)(void
 	struct job *j;
 	int r;
 
+	if (l->freeing)
+		return -ECANCELED;
 	if (!l->pool) {
 		l->pool = um_pool_new(l->workers, on_job_finished, l);
 		if (!l->pool)
@@ -450,6 +452,7 @@ void um_loop_free(struct um_loop *l)
 
 	if (!l)
 		return;
+	l->freeing = true; /* what ends below finds no workers any more */
 	um_pool_free(l->pool, free);
 	if (l->wake_ev)
 		on_posted(l->wake_fd, 0, l);

@@ -58,7 +58,8 @@ um_must_check int um_loop_post(struct um_loop *l, um_defer_fn fn, void *arg);
 
 /* ---- blocking work on a bounded pool of threads ---- */
 /* @work runs on a worker, then @done on the loop, both with @arg. Jobs start in order. Work must
- * not clone() containers nor touch loop objects. 0 or -ENOMEM. */
+ * not clone() containers nor touch loop objects. 0, -ENOMEM, or -ECANCELED while the
+ * loop is freed. */
 um_must_check int um_work_submit(struct um_loop *l, void (*work)(void *arg),
 				 void (*done)(void *arg), void *arg);
 

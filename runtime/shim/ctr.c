@@ -281,7 +281,10 @@ void shim_ctr_describe(const struct shim_ctr *c, struct um_shim_msg *m)
 	um_shim_add_num(m, "attempt", c->attempt);
 	um_shim_add_num(m, "pid", c->pid);
 	um_shim_add_num(m, "started", c->started_ns);
-	um_shim_add(m, "state", c->state == SHIM_EXITED ? "exited" : "running");
+	um_shim_add(m, "state",
+		    c->state == SHIM_EXITED	? "exited"
+		    : c->state == SHIM_STARTING ? "starting"
+						: "running");
 	if (c->state == SHIM_EXITED) {
 		um_shim_add_num(m, "finished", c->finished_ns);
 		um_shim_add_num(m, "status", c->status);
@@ -363,6 +366,7 @@ static void unwrap_message(char *text)
 static void start_failed(struct shim_ctr *c, int status)
 {
 	char path[600], text[600];
+	struct um_shim_msg m;
 	char *nl;
 
 	side_path(c, "err", path, sizeof(path));
@@ -374,7 +378,12 @@ static void start_failed(struct shim_ctr *c, int status)
 	if (nl)
 		*nl = '\0';
 	unwrap_message(text);
-	shim_answer_error(c->start_client, c->start_seq, 5, text);
+	um_shim_begin(&m, "error");
+	um_shim_add_num(&m, "seq", c->start_seq);
+	um_shim_add_num(&m, "errno", EIO);
+	um_shim_add(&m, "name", c->name);
+	um_shim_add(&m, "message", text);
+	shim_send(c->start_client, &m);
 	release(c);
 }
 

@@ -75,9 +75,14 @@ static void do_hello(int client, long long seq, um_unused const struct um_shim_m
 	struct um_shim_msg m;
 
 	for (int i = 0; i < SHIM_CONTAINERS_MAX; i++) {
-		if (shim_ctrs[i].state != SHIM_RUNNING && shim_ctrs[i].state != SHIM_EXITED)
+		if (shim_ctrs[i].state == SHIM_FREE)
 			continue;
 		shim_ctr_describe(&shim_ctrs[i], &m);
+		if (shim_ctrs[i].state == SHIM_STARTING) { /* whoever asks last gets the answer */
+			shim_ctrs[i].start_client = client;
+			shim_ctrs[i].start_seq = seq;
+			um_shim_add_num(&m, "seq", seq);
+		}
 		shim_send(client, &m);
 	}
 	um_shim_begin(&m, "ok");

@@ -7,8 +7,10 @@
  *   hello                    -> "container" for each container, then ok version=1 pid= uid=
  *                               net= ipc= uts= pid_ns=   (numbers of descriptors in the shim to be
  *                               opened as /proc/<pid>/fd/<n>; -1: the host's)
+ *                               A start under way is told as state=starting; its answer goes
+ *                               to the newest hello, with that one's seq.
  *   start name= attempt= id= bundle= log= tty=0|1 stdin=0|1
- *                            -> ok pid= once the program runs; error message=
+ *                            -> ok pid= once the program runs; error name= message=
  *   signal name= number=     -> ok; error message= (errno=3: not running)
  *   forget name=             -> ok: an exited container and its record are dropped
  *   quit                     -> ok, and the shim ends; error while a container runs

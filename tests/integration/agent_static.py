@@ -173,6 +173,89 @@ def test_an_exit_while_the_agent_is_away_is_known(node):
     wait_for("the restart", lambda: "up" in node.logs("away", attempt=1))
 
 
+def test_what_ended_before_a_new_agent_does_not_run_again(node):
+    node.busybox()
+    node.run()
+    shared = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    node.manifest("ended", {
+        "volumes": [{"name": "v", "emptyDir": {}}], "restartPolicy": "Never",
+        "initContainers": [ctr("echo init >>/v/f", "first", **shared)],
+        "containers": [ctr("echo once >>/v/f", "once", **shared),
+                       ctr("sleep 0.5; cat /v/f; echo up; " + LOOP, **shared)]})
+    wait_for("up", lambda: "up" in node.logs("ended"))
+    pid = node.ctr_pid("ended")
+    node.stop(signal.SIGKILL)
+    node.run()
+    wait_for("adoption", lambda: node.log_text().count("Started container main") == 2)
+    time.sleep(1)
+    assert node.ctr_pid("ended") == pid
+    saved = glob.glob(node.path("state", "pods", "*", "volumes", "v", "f"))
+    assert read(saved[0]).split() == ["init", "once"], read(saved[0])
+    node.remove("ended")
+    node.assert_no_leaks()
+
+
+def test_a_manifest_that_is_changed_and_changed_back(node):
+    node.busybox()
+    node.run()
+    was = {"terminationGracePeriodSeconds": 2, "containers": [
+        ctr("trap '' TERM; echo was; while true; do sleep 0.1; done")]}
+    node.manifest("back", was)
+    wait_for("the first", lambda: "was" in node.logs("back"))
+    pid = node.ctr_pid("back")
+    node.manifest("back", {"containers": [ctr("echo other; " + LOOP)]})
+    wait_for("the other", lambda: node.log_text().count("Started container main") == 2)
+    node.manifest("back", was)
+    wait_for("the first again", lambda: node.log_text().count("Started container main") == 3)
+    assert not alive(pid)
+    node.remove("back")
+    node.assert_no_leaks()
+
+
+def test_a_termination_message_of_any_bytes(node):
+    node.busybox()
+    node.run()
+    node.manifest("bytes", {"restartPolicy": "Never", "containers": [
+        ctr("printf 'a\\377b' >/dev/termination-log; exit 1")]})
+    wait_for("the end", lambda: "to=done" in node.log_text())
+    saved = glob.glob(node.path("state", "pods", "*", "pod.json"))
+    st = json.loads(read(saved[0]))["pod"]["status"]["containerStatuses"][0]
+    assert st["state"]["terminated"]["message"] == "a?b", st
+    node.remove("bytes")
+    node.assert_no_leaks()
+
+
+def test_volumes_that_are_tried_again_leave_no_mount(node):
+    node.busybox()
+    node.run()
+    node.manifest("tries", {"containers": [ctr("echo up; " + LOOP)], "volumes": [
+        {"name": "m", "emptyDir": {"medium": "Memory"}},
+        {"name": "h", "hostPath": {"path": node.path("none"), "type": "Directory"}}]})
+    wait_for("two tries", lambda: node.log_text().count("reason=FailedMount") >= 2)
+    assert read("/proc/self/mounts").count("/volumes/m ") == 1
+    node.remove("tries")
+    node.assert_no_leaks()
+
+
+def test_a_start_under_way_is_adopted(node):
+    node.busybox()
+    os.unlink(node.path("libexec", "umiak-oci"))
+    with open(node.path("libexec", "umiak-oci"), "w") as f:
+        f.write("#!/bin/sh\ncase \"$*\" in *--detach*) touch %s; sleep 1;; esac\nexec %s \"$@\"\n"
+                % (node.path("begun"), os.path.join(node.build, "umiak-oci")))
+        os.fchmod(f.fileno(), 0o755)
+    node.run()
+    node.manifest("slow", {"containers": [ctr("echo up; cat /etc/passwd; " + LOOP)]})
+    wait_for("the start", lambda: os.path.exists(node.path("begun")))
+    node.stop(signal.SIGKILL)
+    node.run()
+    wait_for("the container", lambda: "root:x:0" in node.logs("slow"))
+    wait_for("the news", lambda: "Started container main" in node.log_text())
+    assert "reason=Failed" not in node.log_text(), node.log_text()
+    node.remove("slow")
+    node.assert_no_leaks()
+
+
 def test_a_manifest_removed_while_the_agent_is_away_ends_its_pod(node):
     node.busybox()
     node.run()

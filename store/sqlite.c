@@ -25,7 +25,7 @@
 #define APPLICATION_ID 0x556d6961 /* "Umia" */
 #define SCHEMA_VERSION 1
 #define BALLAST_LEAST (1 << 20)
-#define BALLAST_MOST (8 << 20)
+#define BALLAST_MOST (64 << 20)
 #define COMPACT_CHUNK 1000	   /* revisions in one compaction transaction */
 #define CHECKPOINT_PAGES 1000	   /* WAL pages from which a checkpoint starts */
 #define CHECKPOINT_NOW_PAGES 16000 /* ... and from which commits wait for it */
@@ -39,7 +39,8 @@ struct sqlite_store {
 	int dirfd, lock_fd;
 	char *dir;
 	int64_t keep, inject_delay_ns;
-	int64_t head_rev, compacted_rev; /* worker's view */
+	int checkpoint_pages, checkpoint_now_pages; /* so that a checkpoint fits in the ballast */
+	int64_t head_rev, compacted_rev;	    /* worker's view */
 	_Atomic int wal_pages;
 	_Atomic bool checkpointing;
 	_Atomic bool full;
@@ -178,7 +179,7 @@ static void commit(void *be, struct um_store_batch *b)
 	}
 	b->result = 0;
 	q->head_rev = last->puts[last->n - 1].rev;
-	if (q->wal_pages > CHECKPOINT_NOW_PAGES)
+	if (q->wal_pages > q->checkpoint_now_pages)
 		sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
 }
 
@@ -289,8 +290,8 @@ static void on_house_kept(void *arg)
 static void after(void *be, int64_t durable_rev)
 {
 	struct sqlite_store *q = be;
-	bool due =
-		q->wal_pages >= CHECKPOINT_PAGES || durable_rev - q->compacted_rev >= 2 * q->keep;
+	bool due = q->wal_pages >= q->checkpoint_pages ||
+		   durable_rev - q->compacted_rev >= 2 * q->keep;
 
 	if (!due || q->housekeeping)
 		return;
@@ -326,6 +327,25 @@ static int make_ballast(struct sqlite_store *q)
 	if (r < 0)
 		(void)unlinkat(q->dirfd, "ballast", 0);
 	return r;
+}
+
+/* SQLite makes its log and shared memory anew at each opening: on a full disk these need a little
+ * room, which is kept from one opening to the next. */
+#define RESERVE_BYTES (128 << 10)
+
+static void give_reserve(struct sqlite_store *q)
+{
+	(void)unlinkat(q->dirfd, "reserve", 0);
+}
+
+static void take_reserve(struct sqlite_store *q)
+{
+	_cleanup_close_ int fd =
+		openat(q->dirfd, "reserve", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	for (off_t bytes = RESERVE_BYTES; fd >= 0 && bytes >= 65536; bytes /= 2)
+		if (posix_fallocate(fd, 0, bytes) == 0)
+			break;
 }
 
 static bool has_room(void *be)
@@ -582,6 +602,8 @@ static int open_all(struct sqlite_store *q, const struct um_store_sqlite_opts *o
 	int r = open_dir(q, opts->dir, err);
 
 	if (r == 0)
+		give_reserve(q);
+	if (r == 0)
 		r = open_db(q, &q->db, err);
 	if (r == 0)
 		r = make_schema(q, err);
@@ -590,6 +612,14 @@ static int open_all(struct sqlite_store *q, const struct um_store_sqlite_opts *o
 	if (r == 0)
 		r = prepare(q, err);
 	if (r == 0) {
+		int ballast_pages = (int)(ballast_bytes(q) / 4096);
+
+		q->checkpoint_pages =
+			ballast_pages / 4 < CHECKPOINT_PAGES ? ballast_pages / 4 : CHECKPOINT_PAGES;
+		q->checkpoint_now_pages = ballast_pages / 2 < CHECKPOINT_NOW_PAGES
+						  ? ballast_pages / 2
+						  : CHECKPOINT_NOW_PAGES;
+		take_reserve(q);
 		r = make_ballast(q);
 		if (r == -ENOSPC) /* a full disk must not keep reads from being served */
 			r = 0;

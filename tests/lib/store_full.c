@@ -84,9 +84,13 @@ int main(int argc, char **argv)
 	while (r == 0 && (r = write_one(n++, value)) == 0)
 		;
 	um_store_close(store);
+	store = NULL;
 	r = um_store_open_sqlite(loop, &opts, &store, &err);
-	result(r == 0 && um_store_next_epoch(store, &epoch, &err) == 0,
-	       "a store on a full disk opens and counts its start");
+	if (r == 0)
+		r = um_store_next_epoch(store, &epoch, &err);
+	if (r < 0)
+		printf("# %s\n", err.msg);
+	result(r == 0, "a store on a full disk opens and counts its start");
 	um_store_close(store);
 	um_bytes_unref(value);
 	um_loop_free(loop);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "rootfs/rootfs.h"
 #include "wire/loop.h"
+#include "wire/tls.h"
 
 #define DEFAULT_GRACE 30
 #define NET_CHECK_NS (5 * UM_NSEC_PER_SEC)
@@ -215,6 +216,7 @@ void um_agent_free(struct um_agent *a)
 	(void)!um_loop_step(a->loop, 0); /* deferred looks at them */
 	um_timer_free(a->log_gc);
 	um_timer_free(a->net_check);
+	um_tls_unref(a->probe_tls);
 	um_net_close(a->net);
 	um_images_close(a->images);
 	um_cgroup_free(a->shims);

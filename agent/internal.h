@@ -148,6 +148,7 @@ struct um_agent {
 	struct um_cgroup *shims; /* the shims' group, prepared for joining */
 	struct um_timer *log_gc;
 	struct agent_static *statics;
+	struct um_tls *probe_tls; /* made by the first HTTPS probe */
 	char *oci_path, *shim_path, *oci_root;
 	bool can_lower_oom, synced, closing;
 };

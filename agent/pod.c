@@ -158,6 +158,21 @@ static void on_shim_reaped(void *arg, um_unused pid_t pid, um_unused int status)
 	um_child_free(TAKE_PTR(p->shim_child));
 }
 
+/* What users of Kubernetes expect here, and do not get. */
+static void say_what_is_missing(struct agent_pod *p)
+{
+	const struct um_json *spec = um_json_get(p->obj, "spec");
+	const char *dns = um_json_get_str(spec, "dnsPolicy", "ClusterFirst");
+
+	if (!strcmp(dns, "ClusterFirstWithHostNet") ||
+	    (!strcmp(dns, "ClusterFirst") && !pod_host_network(p)))
+		pod_event(p, "Warning", "MissingClusterDNS",
+			  "this cluster has no DNS of its own: dnsPolicy %s acts as Default", dns);
+	if (um_json_get_bool(spec, "automountServiceAccountToken", true))
+		pod_event(p, "Normal", "NoServiceAccountToken",
+			  "no service account token is mounted: none is issued by this cluster");
+}
+
 static void sandbox_done(struct agent_job *j)
 {
 	struct agent_pod *p = j->pod;
@@ -188,6 +203,7 @@ static void sandbox_done(struct agent_job *j)
 		if (pod_run_path(p, path, sizeof(path), "%s", UM_SHIM_SOCKET) == 0)
 			p->shim = shim_connect(p, path);
 	}
+	say_what_is_missing(p);
 	pod_set_state(p, POD_VOLUMES);
 	if (!p->shim || shim_hello(p->shim) < 0) {
 		pod_shim_lost(p);

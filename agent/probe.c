@@ -31,6 +31,7 @@ struct agent_probe {
 	struct um_fd *watch;
 	struct um_http_client *client;
 	struct um_http_call *call;
+	int status; /* of the response whose body is being read */
 	bool trying, timed_out;
 };
 
@@ -212,62 +213,113 @@ static bool try_tcp(struct agent_probe *p, char *why, size_t size)
 	return p->watch != NULL;
 }
 
+/* What the server says after its head does not matter, however long it is. */
+static void on_http_head(void *arg, const struct um_http1_head *head)
+{
+	struct agent_probe *p = arg;
+
+	p->status = head->status;
+}
+
 static void on_http_done(void *arg, const struct um_http_result *res)
 {
 	struct agent_probe *p = arg;
-	bool ok = res->status >= 200 && res->status < 400;
+	int status = res->err->code == -EMSGSIZE ? p->status : res->status;
 	char why[600];
 
 	p->call = NULL; /* it is over: nothing to cancel */
-	if (res->status)
-		snprintf(why, sizeof(why), "HTTP probe failed with statuscode: %d", res->status);
+	if (status)
+		snprintf(why, sizeof(why), "HTTP probe failed with statuscode: %d", status);
 	else
 		snprintf(why, sizeof(why), "Get: %s", res->err->msg);
-	result(p, ok, why);
+	result(p, status >= 200 && status < 400, why);
+}
+
+/* The certificate of a pod is nobody's: it is not verified, as kubelets do not. */
+static struct um_tls *probe_tls(struct um_agent *a, struct um_error *err)
+{
+	static const struct um_tls_opts anybody = {.insecure = true};
+
+	if (!a->probe_tls && um_tls_client_new(&anybody, &a->probe_tls, err) < 0)
+		return NULL;
+	return a->probe_tls;
+}
+
+static const struct um_http1_header usual_headers[] = {
+	{"User-Agent", "kube-probe/1.33"},
+	{"Accept", "*/*"},
+};
+
+static bool has_header(const struct um_http_call_opts *o, const char *name)
+{
+	for (size_t i = 0; i < o->n_headers; i++)
+		if (!strcasecmp(o->headers[i].name, name))
+			return true;
+	return false;
+}
+
+/* The definition's own headers, and the usual ones that it does not give; free() them. */
+static int set_headers(struct um_http_call_opts *o, const struct um_json *given)
+{
+	struct um_http1_header *h =
+		calloc((given ? given->len : 0) + UM_ARRAY_LEN(usual_headers), sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	o->headers = h;
+	um_json_foreach (it, given)
+		h[o->n_headers++] = (struct um_http1_header){
+			.name = um_json_get_str(it, "name", ""),
+			.value = um_json_get_str(it, "value", ""),
+		};
+	for (size_t i = 0; i < UM_ARRAY_LEN(usual_headers); i++)
+		if (!has_header(o, usual_headers[i].name))
+			h[o->n_headers++] = usual_headers[i];
+	return 0;
 }
 
 static bool try_http(struct agent_probe *p, char *why, size_t size)
 {
 	const struct um_json *def = um_json_get(definition(p), "httpGet");
+	const char *path = um_json_get_str(def, "path", "/");
 	struct um_http_client_opts co = {
 		.host = target_host(p, def),
 		.port = port_number(p, um_json_get(def, "port")),
 		.max_idle = 1,
+		.bare_lf = true,
 	};
-	struct um_http1_header headers[16];
 	struct um_http_call_opts o = {
 		.method = "GET",
-		.target = um_json_get_str(def, "path", "/"),
-		.headers = headers,
 		.close = true,
 		.body_cap = READ_MAX_BYTES,
 		.timeout_ns = number(p, "timeoutSeconds", 1) * UM_NSEC_PER_SEC,
+		.on_head = on_http_head,
 		.on_done = on_http_done,
 		.arg = p,
 	};
 	struct um_error err = UM_ERROR_INIT;
+	_cleanup_free_ char *target = NULL;
+	int r = 0;
 
+	if (asprintf(&target, "%s%s", *path == '/' ? "" : "/", path) < 0)
+		return false;
+	o.target = target;
 	if (!strcmp(um_json_get_str(def, "scheme", "HTTP"), "HTTPS")) {
-		snprintf(why, size, "httpGet: scheme HTTPS is not supported yet");
-		return false;
+		co.tls = probe_tls(p->ctr->pod->agent, &err);
+		r = co.tls ? 0 : err.code;
 	}
-	um_json_foreach (it, um_json_get(def, "httpHeaders")) {
-		if (o.n_headers == UM_ARRAY_LEN(headers))
-			break;
-		headers[o.n_headers++] = (struct um_http1_header){
-			.name = um_json_get_str(it, "name", ""),
-			.value = um_json_get_str(it, "value", ""),
-		};
-	}
-	if (!*o.target)
-		o.target = "/";
+	if (r == 0)
+		r = set_headers(&o, um_json_get(def, "httpHeaders"));
 	um_http_client_free(TAKE_PTR(p->client));
-	if (um_http_client_new(p->ctr->pod->agent->loop, &co, &p->client, &err) < 0 ||
-	    um_http_call_start(p->client, &o, &p->call, &err) < 0) {
-		snprintf(why, size, "%s", err.msg);
-		return false;
-	}
-	return true;
+	p->status = 0;
+	if (r == 0)
+		r = um_http_client_new(p->ctr->pod->agent->loop, &co, &p->client, &err);
+	if (r == 0)
+		r = um_http_call_start(p->client, &o, &p->call, &err);
+	free((void *)(uintptr_t)o.headers);
+	if (r < 0)
+		snprintf(why, size, "%s", *err.msg ? err.msg : strerror(-r));
+	return r == 0;
 }
 
 /* ---- turns ---- */

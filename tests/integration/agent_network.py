@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Static pods with addresses of their own: the pod network as the agent uses it."""
+import http.server
 import os
 import re
 import signal
+import ssl
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from umtest import *  # noqa
@@ -108,6 +111,54 @@ def test_http_and_tcp_probes_reach_the_pod(node):
         time.sleep(2.2)
         assert len(unhealthy(node, name)) == early, unhealthy(node, name)[-1]
         assert not node.logs(name, attempt=1)
+
+
+class Tls(http.server.BaseHTTPRequestHandler):
+    """Right only when it is asked as kubelets ask, and with far more to say than anybody reads."""
+
+    def do_GET(self):
+        ok = (self.path == "/healthz" and self.headers["Host"] == "who.example" and
+              self.headers["User-Agent"].startswith("kube-probe/") and
+              all(self.headers[f"X-{i}"] == "y" for i in range(20)))
+        body = b"x" * 200000
+        self.send_response(200 if ok else 418)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        try:
+            self.wfile.write(body)
+        except OSError:
+            pass
+
+    def log_message(self, *args):
+        pass
+
+
+def test_https_probes_trust_any_certificate(node):
+    sh("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+       "-subj", "/CN=someone", "-days", "2", "-keyout", node.path("tls.key"), "-out",
+       node.path("tls.crt"))
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.load_cert_chain(node.path("tls.crt"), node.path("tls.key"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tls)
+    server.socket = ctx.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    node.busybox()
+    node.run()
+
+    def probe(path):
+        headers = [{"name": "Host", "value": "who.example"}]
+        headers += [{"name": f"X-{i}", "value": "y"} for i in range(20)]
+        return {"httpGet": {"scheme": "HTTPS", "host": "127.0.0.1", "path": path,
+                            "port": server.server_address[1], "httpHeaders": headers},
+                "periodSeconds": 1, "failureThreshold": 1}
+
+    node.manifest("wrong", {"containers": [ctr(WAIT, livenessProbe=probe("other"))]})
+    node.manifest("right", {"containers": [ctr("echo up; " + WAIT, livenessProbe=probe("healthz"))]})
+    wait_for("the wrong one's restarts", lambda: len(unhealthy(node, "wrong")) >= 2)
+    assert "statuscode: 418" in unhealthy(node, "wrong")[0]
+    wait_for("the right one", lambda: "up" in node.logs("right"))
+    assert not unhealthy(node, "right")
+    server.shutdown()
 
 
 def test_many_pods_at_once(node):

@@ -32,6 +32,8 @@ void um_sv_metadata(struct um_svalidator *v, const struct um_json *obj, const st
 /* Adds "field is immutable" when they differ. */
 void um_sv_immutable(struct um_svalidator *v, const struct um_spath *p, const struct um_json *now,
 		     const struct um_json *old);
+/* The rules of a pod's spec that stands at @p: of a pod, or of a template. */
+void um_sv_pod_spec(struct um_svalidator *v, const struct um_json *spec, const struct um_spath *p);
 void um_sv_pod_update(struct um_svalidator *v, const struct um_json *spec,
 		      const struct um_json *old);
 /* One container: what the notation cannot say. */

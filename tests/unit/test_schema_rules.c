@@ -178,8 +178,12 @@ static const struct {
 	{"Pod", IN_C("'ports':[{'containerPort':1,'protocol':'X'}]"),
 	 "spec.containers[0].ports[0].protocol", "FieldValueNotSupported",
 	 "\"SCTP\", \"TCP\", \"UDP\""},
-	{"Pod", IN_C("'ports':[{'containerPort':1,'hostPort':9},{'containerPort':2,'hostPort':9}]"),
+	{"Pod",
+	 POD("'hostNetwork':true,'containers':[{'name':'c','image':'i','ports':[{'containerPort':9,"
+	     "'hostPort':9},{'containerPort':9,'hostPort':9}]}]"),
 	 "spec.containers[0].ports[1].hostPort", "FieldValueDuplicate", "\"TCP//9\""},
+	{"Pod", IN_C("'ports':[{'containerPort':1,'hostPort':9}]"),
+	 "spec.containers[0].ports[0].hostPort", "FieldValueForbidden", NOT_YET},
 	{"Pod",
 	 POD("'hostNetwork':true,'containers':[{'name':'c','image':'i','ports':[{'containerPort':1,"
 	     "'hostPort':2}]}]"),
@@ -296,9 +300,60 @@ static const struct {
 	{"Pod",
 	 POD(C
 	     ",'affinity':{'nodeAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':{}}}"),
-	 "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution."
-	 "nodeSelectorTerms",
-	 "FieldValueRequired", ""},
+	 "spec.affinity.nodeAffinity", "FieldValueForbidden", NOT_YET},
+	{"Pod",
+	 POD(C ",'affinity':{'podAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{"
+	       "'topologyKey':'k/h'}]}}"),
+	 "spec.affinity.podAffinity", "FieldValueForbidden", NOT_YET},
+	{"Pod",
+	 POD(C ",'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':"
+	       "[{'topologyKey':'k/h'}]}}"),
+	 "spec.affinity.podAntiAffinity", "FieldValueForbidden", NOT_YET},
+	{"Pod",
+	 POD(C ",'topologySpreadConstraints':[{'maxSkew':1,'topologyKey':'z','whenUnsatisfiable':"
+	       "'DoNotSchedule'}]"),
+	 "spec.topologySpreadConstraints", "FieldValueForbidden", NOT_YET},
+	{"Pod", IN_C("'stdin':true,'stdinOnce':true"), "spec.containers[0].stdinOnce",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", IN_C("'terminationMessagePolicy':'FallbackToLogsOnError'"),
+	 "spec.containers[0].terminationMessagePolicy", "FieldValueForbidden", NOT_YET},
+	{"Pod", IN_C("'livenessProbe':{'tcpSocket':{'port':1},'terminationGracePeriodSeconds':1}"),
+	 "spec.containers[0].livenessProbe.terminationGracePeriodSeconds", "FieldValueForbidden",
+	 NOT_YET},
+	{"Pod", POD(C ",'volumes':[{'name':'v','emptyDir':{'sizeLimit':'1Mi'}}]"),
+	 "spec.volumes[0].emptyDir.sizeLimit", "FieldValueForbidden", NOT_YET},
+	{"Pod",
+	 IN_C("'env':[{'name':'a','valueFrom':{'resourceFieldRef':{'resource':"
+	      "'limits.ephemeral-storage'}}}]"),
+	 "spec.containers[0].env[0].valueFrom.resourceFieldRef.resource", "FieldValueForbidden",
+	 NOT_YET},
+	{"Pod", IN_C("'securityContext':{'capabilities':{'drop':['ALL','NET']}}"),
+	 "spec.containers[0].securityContext.capabilities.drop[1]", "FieldValueInvalid",
+	 "is no capability of Linux"},
+	{"Pod", POD(C ",'subdomain':'s'"), "spec.subdomain", "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'readinessGates':[{'conditionType':'a'}]"), "spec.readinessGates",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'imagePullSecrets':[{'name':'a'}]"), "spec.imagePullSecrets",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'overhead':{'cpu':'1m'}"), "spec.overhead", "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'setHostnameAsFQDN':true"), "spec.setHostnameAsFQDN", "FieldValueForbidden",
+	 NOT_YET},
+	{"Pod", POD(C ",'priorityClassName':'high'"), "spec.priorityClassName",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'preemptionPolicy':'Never'"), "spec.preemptionPolicy",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'resources':{'limits':{'cpu':'1'}}"), "spec.resources",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'resourceClaims':[{'name':'a'}]"), "spec.resourceClaims",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'ephemeralContainers':[{'name':'a','image':'b'}]"),
+	 "spec.ephemeralContainers", "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'securityContext':{'sysctls':[{'name':'a','value':'b'}]}"),
+	 "spec.securityContext.sysctls", "FieldValueForbidden", NOT_YET},
+	{"Pod", IN_C("'resizePolicy':[{'resourceName':'cpu'}]"), "spec.containers[0].resizePolicy",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", IN_C("'volumeDevices':[{'name':'a','devicePath':'/d'}]"),
+	 "spec.containers[0].volumeDevices", "FieldValueForbidden", NOT_YET},
 	{"ConfigMap", "{'metadata':{'name':'a','namespace':'d'},'data':{'a b':''}}", "data[a b]",
 	 "FieldValueInvalid", "a valid config key must consist of"},
 	{"ConfigMap",
@@ -365,10 +420,14 @@ static const struct {
 } right[] = {
 	{"Pod", POD(C)},
 	{"Pod",
-	 POD(C ",'affinity':{'podAntiAffinity':{"
-	       "'requiredDuringSchedulingIgnoredDuringExecution':[{'topologyKey':'k/h'}]}},"
-	       "'topologySpreadConstraints':[{'maxSkew':1,'topologyKey':'z','whenUnsatisfiable':"
-	       "'DoNotSchedule'}],'schedulingGates':[{'name':'a/b'}]")},
+	 POD(C ",'affinity':{},'topologySpreadConstraints':[],'schedulingGates':[{'name':'a/b'}],"
+	       "'dnsPolicy':'ClusterFirst','schedulerName':'default-scheduler',"
+	       "'enableServiceLinks':true,'serviceAccountName':'default',"
+	       "'automountServiceAccountToken':false,'volumes':[{'name':'m','emptyDir':{'medium':"
+	       "'Memory','sizeLimit':'1Mi'}}]")},
+	{"Pod", IN_C("'terminationMessagePath':'/dev/termination-log','stdinOnce':false,"
+		     "'terminationMessagePolicy':'File','ports':[{'containerPort':1,'hostPort':0}],"
+		     "'securityContext':{'capabilities':{'add':['CAP_SYS_TIME','net_raw']}}")},
 	{"Pod", POD(C ",'priority':0,'hostUsers':true,'preemptionPolicy':'PreemptLowerPriority',"
 		      "'os':{'name':'linux'},'setHostnameAsFQDN':false,'ephemeralContainers':[],"
 		      "'overhead':{},'imagePullSecrets':[]")},

@@ -213,7 +213,12 @@ int um_body_encoding(const struct um_areq *rq);
 /* Stores @obj (NULL: deletes the key), expecting @expect (0: absent), and answers with @code. */
 void um_commit(struct um_areq *rq, const struct um_kind *kind, const char *ns, const char *name,
 	       int64_t expect, struct um_json *obj, int code);
-/* The object of the request's path at the head that writes are checked against. False: answered. */
+/* The end of a change that changes nothing: @obj is as it is stored at @rev. */
+void um_commit_nothing(struct um_areq *rq, struct um_json *obj, int64_t rev);
+/* The revision at which readers see the key of the request's kind; 0: they do not see it. */
+int64_t um_durable_rev(const struct um_areq *rq, const char *key);
+/* The object of the request's path at the head that writes are checked against. Its revision, and
+ * @ret_rev, are for compares only: a client never sees them. False: answered. */
 bool um_load_target(struct um_areq *rq, struct um_json **ret, int64_t *ret_rev);
 
 /* ---- remove.c ---- */

@@ -27,7 +27,8 @@ struct um_serve_opts {
 	const char *const
 		*extra_names; /* DNS names or addresses for the certificate; may be NULL */
 	int64_t event_ttl_ns;
-	bool no_scheduler; /* tests that place pods themselves */
+	int64_t inject_fsync_delay_ns; /* tests: each commit sleeps */
+	bool no_scheduler;	       /* tests that place pods themselves */
 };
 
 /* Blocks on files. Errors as of the parts. */

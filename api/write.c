@@ -46,7 +46,15 @@ static void commit_bytes(struct um_areq *rq, const char *key, const struct um_ki
 		on_committed(c, 0, &err);
 }
 
-/* All of it but the write: what is there is compared, too. */
+int64_t um_durable_rev(const struct um_areq *rq, const char *key)
+{
+	struct um_store_kv kv;
+
+	return um_store_get(um_api_store(rq->api, rq->rt.kind), key, &kv) < 0 ? 0 : kv.mod_rev;
+}
+
+/* All of it but the write: what is there is compared, too. The revision shown is one that is
+ * durable: that of a write in flight may never come to be. */
 static void dry_commit(struct um_areq *rq, const char *key, const struct um_kind *kind,
 		       int64_t expect, struct um_bytes *b, int code)
 {
@@ -59,7 +67,7 @@ static void dry_commit(struct um_areq *rq, const char *key, const struct um_kind
 		um_error_set(&err, -EAGAIN, "%s is at another revision", key);
 		um_answer_store_error(rq, &err, !expect);
 	} else {
-		um_answer_object(rq, code, b, expect);
+		um_answer_object(rq, code, b, um_durable_rev(rq, key));
 	}
 }
 
@@ -104,11 +112,32 @@ static void commit_removal(struct um_areq *rq, struct um_json *obj, int64_t rev)
 		return;
 	}
 	if (rq->wo.dry_run) {
-		um_answer_object(rq, 200, b, rev);
+		um_answer_object(rq, 200, b, um_durable_rev(rq, key));
 		um_bytes_unref(b);
 		return;
 	}
 	commit_bytes(rq, key, k, rev, NULL, b, 200);
+}
+
+void um_commit_nothing(struct um_areq *rq, struct um_json *obj, int64_t rev)
+{
+	const struct um_kind *k = rq->rt.kind;
+	struct um_bytes *b;
+	char key[UM_OBJECT_KEY_MAX];
+
+	if (um_object_key(key, k, rq->rt.ns, rq->rt.name) < 0) {
+		um_answer_no_memory(rq);
+	} else if (!rq->wo.dry_run && um_durable_rev(rq, key) != rev) {
+		/* What it equals is not durable yet: the answer has to wait for that. */
+		um_commit(rq, k, rq->rt.ns, rq->rt.name, rev, obj, 200);
+	} else {
+		b = um_object_encode(k, obj, rq->arena);
+		if (b)
+			um_answer_object(rq, 200, b, um_durable_rev(rq, key));
+		else
+			um_answer_no_memory(rq);
+		um_bytes_unref(b);
+	}
 }
 
 bool um_load_target(struct um_areq *rq, struct um_json **ret, int64_t *ret_rev)
@@ -474,17 +503,10 @@ static void finish_update(struct um_areq *rq, struct um_json *obj, struct um_jso
 	}
 	um_json_set_str(rq->arena, um_json_get(obj, "metadata"), "resourceVersion",
 			um_json_get_str(old, "metadata.resourceVersion", ""));
-	if (um_json_equal(obj, old)) { /* nothing to write */
-		struct um_bytes *b = um_object_encode(rq->rt.kind, obj, rq->arena);
-
-		if (b)
-			um_answer_object(rq, 200, b, rev);
-		else
-			um_answer_no_memory(rq);
-		um_bytes_unref(b);
-		return;
-	}
-	um_commit(rq, rq->rt.kind, rq->rt.ns, rq->rt.name, rev, obj, 200);
+	if (um_json_equal(obj, old))
+		um_commit_nothing(rq, obj, rev);
+	else
+		um_commit(rq, rq->rt.kind, rq->rt.ns, rq->rt.name, rev, obj, 200);
 }
 
 void um_handle_update(struct um_areq *rq)

@@ -932,6 +932,37 @@ def full_disk():
     subprocess.run(["umount", d + "/data"], check=True)
 
 
+def in_flight():
+    """While a write is on its way to the disk, nobody is shown a revision that may never be."""
+    s = Server(os.path.join(tmp, "flight"), nodes=(), more=["--fsync-delay-ms", "3000"])
+    s.start()
+    code, r = s.request("POST", CMS, cm("a", {"k": "1"}))
+    before = int(r["metadata"]["resourceVersion"])
+    done = []
+    t = threading.Thread(target=lambda: done.append(
+        s.request("PUT", CMS + "/a", cm("a", {"k": "2"}))))
+    t.start()
+    merge = {"ctype": "application/merge-patch+json"}
+    seen, same = [], []
+    while not done and len(seen) < 200:
+        code, r = s.request("PATCH", CMS + "/a?dryRun=All", {"data": {"k": "3"}}, **merge)
+        deleted = s.request("DELETE", CMS + "/a?dryRun=All")
+        if not done:
+            seen.append(int(r["metadata"]["resourceVersion"]))
+        if r["data"] == {"k": "3"} and deleted[0] == 200 and len(same) < 1 and len(seen) > 3:
+            # changes nothing against the write in flight: it is answered once that is durable
+            code, r = s.request("PATCH", CMS + "/a", {"data": {"k": "2"}}, **merge)
+            same.append((code, int(r["metadata"]["resourceVersion"]), s.request("GET", CMS + "/a")[1]))
+    t.join()
+    after = int(done[0][1]["metadata"]["resourceVersion"])
+    ok(seen and set(seen) == {before}, "a dry run shows the revision that readers see",
+       (before, after, seen))
+    ok(same and same[0][0] == 200 and same[0][1] <= int(same[0][2]["metadata"]["resourceVersion"])
+       and same[0][2]["data"] == {"k": "2"}, "a change that changes nothing waits for what it equals",
+       (before, after, same))
+    s.stop()
+
+
 def event_ttl():
     s = Server(os.path.join(tmp, "ttl"), nodes=(), more=["--event-ttl", "1"])
     s.start()
@@ -990,7 +1021,7 @@ try:
             import traceback
             ok(False, "kubectl %s ran to its end" % ver, traceback.format_exc())
     restart(server)
-    for part in (full_disk, event_ttl):
+    for part in (full_disk, in_flight, event_ttl):
         try:
             part()
         except Exception as e:

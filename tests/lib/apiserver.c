@@ -1,5 +1,5 @@
 /* An API server for tests: apiserver DIR [--port N] [--health-port N] [--event-ttl SECONDS]
- * [--fsync-delay-ms N] [--node NAME]...
+ * [--fsync-delay-ms N] [--service-range CIDR] [--node-ports A-B] [--node NAME]...
  * Keeps everything below DIR, prints its URL when it listens, and ends on SIGTERM. For each --node
  * a certificate DIR/pki/node-NAME and a kubeconfig DIR/node-NAME.kubeconfig are made. */
 #include <limits.h>
@@ -50,6 +50,7 @@ static int make_node(const char *dir, const char *url, const char *name, struct 
 struct args {
 	int port, health, ttl_s, delay_ms, n_nodes;
 	char *nodes[16];
+	const char *service_range, *node_ports;
 };
 
 static int run(const char *dir, const struct args *args, struct um_error *err)
@@ -60,6 +61,8 @@ static int run(const char *dir, const struct args *args, struct um_error *err)
 				  .kubeconfig = config,
 				  .port = args->port,
 				  .health_port = args->health,
+				  .service_range = args->service_range,
+				  .node_port_range = args->node_ports,
 				  .inject_fsync_delay_ns = args->delay_ms * UM_NSEC_PER_MSEC,
 				  .no_scheduler = true,
 				  .event_ttl_ns = args->ttl_s * UM_NSEC_PER_SEC};
@@ -112,13 +115,18 @@ int main(int argc, char **argv)
 	if (argc < 2 || argc % 2) {
 		fprintf(stderr,
 			"usage: %s DIR [--port N] [--health-port N] [--event-ttl SECONDS] "
-			"[--fsync-delay-ms N] [--node NAME]...\n",
+			"[--fsync-delay-ms N] [--service-range CIDR] [--node-ports A-B] [--node "
+			"NAME]...\n",
 			argv[0]);
 		return UM_EXIT_USAGE;
 	}
 	for (int i = 2; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--node") && args.n_nodes < 16) {
 			args.nodes[args.n_nodes++] = argv[i + 1];
+		} else if (!strcmp(argv[i], "--service-range")) {
+			args.service_range = argv[i + 1];
+		} else if (!strcmp(argv[i], "--node-ports")) {
+			args.node_ports = argv[i + 1];
 		} else if (!read_number(&args, argv[i], argv[i + 1])) {
 			fprintf(stderr, "%s: bad option %s\n", argv[0], argv[i]);
 			return UM_EXIT_USAGE;

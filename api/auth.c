@@ -1,6 +1,8 @@
-/* Who asks, by the client certificate (CN: user, O: groups), and what they may do: system:masters
- * everything, a node the fixed table below, nobody else anything. */
+/* Who asks, by the client certificate (CN: user, O: groups) or a service account's token, and what
+ * they may do: system:masters everything, a node the fixed table below, all others only what tells
+ * how to talk to this server. */
 #include <string.h>
+#include <strings.h>
 
 #include "api/internal.h"
 
@@ -10,10 +12,14 @@ int um_authenticate(struct um_areq *rq)
 {
 	const struct um_tls_peer *p = um_http_peer(rq->http);
 	struct um_identity *id = &rq->id;
+	const char *field = um_http_header(rq->http, "authorization");
 	bool in_nodes = false;
 
-	if (!p || !p->present || !*p->cn)
-		return -EACCES;
+	if (!p || !p->present || !*p->cn) {
+		if (!field || strncasecmp(field, "Bearer ", 7))
+			return -EACCES;
+		return um_token_authenticate(rq, field + 7 + strspn(field + 7, " "));
+	}
 	id->user = um_arena_strdup(rq->arena, p->cn);
 	if (!id->user)
 		return -EACCES;
@@ -180,6 +186,11 @@ static const struct {
 	{"", "secrets", "", READ, is_needed},
 	{"", "configmaps", "", READ, is_needed},
 	{"", "namespaces", "", READ, is_needed},
+	{"", "services", "", READ, NULL},
+	{"", "endpoints", "", READ, NULL},
+	{"discovery.k8s.io", "endpointslices", "", READ, NULL},
+	/* of its pods: checked with the body, token_request.c */
+	{"", "serviceaccounts", "token", V(CREATE), NULL},
 	{"", "events", "", V(CREATE) | V(UPDATE) | V(PATCH), NULL},
 	{"coordination.k8s.io", "leases", "", READ | V(CREATE) | V(UPDATE) | V(PATCH) | V(DELETE),
 	 is_own_lease},

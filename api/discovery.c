@@ -43,6 +43,8 @@ static const struct {
 	{"status", NULL, NULL, NULL, {"get", "patch", "update", NULL}},
 	{"binding", "", "v1", "Binding", {"create", NULL}},
 	{"eviction", "policy", "v1", "Eviction", {"create", NULL}},
+	{"scale", "autoscaling", "v1", "Scale", {"get", "patch", "update", NULL}},
+	{"token", "authentication.k8s.io", "v1", "TokenRequest", {"create", NULL}},
 	{"log", "", "v1", "Pod", {"get", NULL}},
 	{"finalize", NULL, NULL, NULL, {"update", NULL}},
 };

@@ -85,6 +85,8 @@ struct um_areq {
 struct um_frame; /* an event, encoded; watch.c */
 struct um_watcher;
 struct um_node_conn;
+struct um_service_allocs;
+struct um_tokens;
 struct um_log_stream;
 
 #define UM_FRAMES 256
@@ -113,6 +115,7 @@ struct um_api {
 	TAILQ_HEAD(, um_log_stream) streams;
 	struct um_metrics metrics;
 	struct um_event_ttl *event_ttl;
+	struct um_service_allocs *services;
 };
 
 /* ---- server.c ---- */
@@ -131,6 +134,10 @@ int um_route(struct um_areq *rq);
 int um_authenticate(struct um_areq *rq);
 /* True, or it has answered 403. */
 bool um_authorize(struct um_areq *rq);
+
+/* ---- token_request.c ---- */
+/* The same by a token instead of a certificate. */
+int um_token_authenticate(struct um_areq *rq, const char *token);
 
 /* ---- status.c: each ends the request ---- */
 struct um_status {
@@ -191,6 +198,8 @@ void um_handle_patch(struct um_areq *rq);
 void um_handle_delete(struct um_areq *rq);
 void um_handle_delete_collection(struct um_areq *rq);
 void um_handle_binding(struct um_areq *rq);
+void um_handle_scale(struct um_areq *rq);
+void um_handle_token(struct um_areq *rq);
 void um_handle_log(struct um_areq *rq);
 void um_handle_health(struct um_areq *rq);
 void um_handle_version(struct um_areq *rq);
@@ -209,11 +218,27 @@ int um_query_i64(const struct um_areq *rq, const char *key, int64_t *ret);
 /* Text of its JSON, YAML or protobuf body in the arena's reach. -1: none of them. */
 int um_body_encoding(const struct um_areq *rq);
 
+/* ---- patch.c ---- */
+const struct um_kind *um_scale_kind(void);
+/* The Scale in front of an object that has one; NULL: out of memory. */
+struct um_json *um_scale_of(const struct um_json *obj, struct um_arena *a);
+
 /* ---- write.c ---- */
+/* The body as an object of @kind. False: it has answered. */
+bool um_decode_body(struct um_areq *rq, const struct um_kind *kind, struct um_json **ret);
+/* Tells the client what was dropped from its body. */
+void um_warn(struct um_areq *rq, const struct um_causes *problems);
+/* The common end of all changes of an object; @old has its resourceVersion. */
+void um_finish_update(struct um_areq *rq, struct um_json *obj, struct um_json *old, int64_t rev);
 /* Stores @obj (NULL: deletes the key), expecting @expect (0: absent), and answers with @code. */
 void um_commit(struct um_areq *rq, const struct um_kind *kind, const char *ns, const char *name,
 	       int64_t expect, struct um_json *obj, int code);
-/* The object of the request's path at the head that writes are checked against. False: answered. */
+/* The end of a change that changes nothing: @obj is as it is stored at @rev. */
+void um_commit_nothing(struct um_areq *rq, struct um_json *obj, int64_t rev);
+/* The revision at which readers see the key of the request's kind; 0: they do not see it. */
+int64_t um_durable_rev(const struct um_areq *rq, const char *key);
+/* The object of the request's path at the head that writes are checked against. Its revision, and
+ * @ret_rev, are for compares only: a client never sees them. False: answered. */
 bool um_load_target(struct um_areq *rq, struct um_json **ret, int64_t *ret_rev);
 
 /* ---- remove.c ---- */

@@ -77,6 +77,10 @@ void um_pod_admit(struct um_json *pod, struct um_arena *a)
 {
 	struct um_json *spec = um_json_ensure_obj(a, pod, "spec"), *status;
 
+	if (!*um_json_get_str(spec, "serviceAccountName", "")) {
+		um_json_set_str(a, spec, "serviceAccountName", "default");
+		um_json_set_str(a, spec, "serviceAccount", "default");
+	}
 	add_toleration(spec, "node.kubernetes.io/not-ready", a);
 	add_toleration(spec, "node.kubernetes.io/unreachable", a);
 	status = um_json_ensure_obj(a, pod, "status");

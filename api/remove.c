@@ -175,9 +175,9 @@ static bool preconditions_hold(struct um_areq *rq, const struct options *o,
 		um_answer_conflict(rq, rq->rt.name,
 				   um_arena_printf(rq->arena,
 						   "Precondition failed: ResourceVersion in "
-						   "precondition: %s, ResourceVersion in object "
-						   "meta: %s",
-						   o->rev, rev));
+						   "precondition: %s, which is not that of the "
+						   "object",
+						   o->rev));
 		return false;
 	}
 	return true;
@@ -235,7 +235,7 @@ static void remove_now(struct um_areq *rq, struct um_json *obj, int64_t rev)
 	}
 	*d = (struct removal){um_areq_ref(rq), last, uid};
 	if (rq->wo.dry_run)
-		on_removed(d, rev, NULL);
+		on_removed(d, um_durable_rev(rq, key), NULL);
 	else if (um_store_txn(um_api_store(rq->api, rq->rt.kind), &cmp, 1, &op, 1, on_removed, d,
 			      &err) < 0)
 		on_removed(d, 0, &err);
@@ -256,7 +256,6 @@ static bool is_protected(struct um_areq *rq)
 void um_handle_delete(struct um_areq *rq)
 {
 	struct um_json *obj = NULL;
-	struct um_bytes *b;
 	struct options o;
 	int64_t rev;
 
@@ -275,12 +274,7 @@ void um_handle_delete(struct um_areq *rq)
 		um_commit(rq, rq->rt.kind, rq->rt.ns, rq->rt.name, rev, obj, 200);
 		break;
 	case UM_REMOVE_ALREADY:
-		b = um_object_encode(rq->rt.kind, obj, rq->arena);
-		if (b)
-			um_answer_object(rq, 200, b, rev);
-		else
-			um_answer_no_memory(rq);
-		um_bytes_unref(b);
+		um_commit_nothing(rq, obj, rev);
 		break;
 	}
 }

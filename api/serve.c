@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/server.h"
+#include "api/token.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -30,6 +31,9 @@ struct um_serve {
 	struct um_tls *tls;
 	struct um_http_server *http, *health;
 	struct um_pki_pair *ca;
+	struct um_tokens *tokens;
+	struct um_service_ranges ranges;
+	char own_service[16];
 	struct um_timer *renew;
 	char pki_dir[PATH_MAX], kubeconfig[PATH_MAX], listen[64], url[128];
 	/* names of the server's certificate */
@@ -96,7 +100,6 @@ static void collect_names(struct um_serve *s, const struct um_serve_opts *o)
 {
 	static const char *const always[] = {"127.0.0.1",
 					     "::1",
-					     "10.96.0.1",
 					     "localhost",
 					     "kubernetes",
 					     "kubernetes.default",
@@ -105,6 +108,7 @@ static void collect_names(struct um_serve *s, const struct um_serve_opts *o)
 
 	for (size_t i = 0; i < UM_ARRAY_LEN(always); i++)
 		add_name(s, always[i]);
+	add_name(s, s->own_service);
 	if (strcmp(s->listen, "0.0.0.0") && strcmp(s->listen, "::"))
 		add_name(s, s->listen);
 	if (gethostname(s->hostname, sizeof(s->hostname) - 1) == 0 && *s->hostname &&
@@ -229,7 +233,8 @@ static void on_renew(void *arg)
 
 static int open_stores(struct um_serve *s, const struct um_serve_opts *o, struct um_error *err)
 {
-	struct um_store_sqlite_opts so = {.dir = o->data_dir};
+	struct um_store_sqlite_opts so = {.dir = o->data_dir,
+					  .inject_fsync_delay_ns = o->inject_fsync_delay_ns};
 	int64_t epoch = 0;
 	int r = um_store_open_sqlite(s->loop, &so, &s->durable, err);
 
@@ -284,9 +289,18 @@ static int open_health(struct um_serve *s, int port, struct um_error *err)
 	return r < 0 || !port ? r : um_http_server_listen(s->health, "127.0.0.1", port, err);
 }
 
+static int open_tokens(struct um_serve *s, struct um_error *err)
+{
+	char path[PATH_MAX + 16];
+
+	snprintf(path, sizeof(path), "%s/sa.key", s->pki_dir);
+	return um_tokens_open(path, &s->tokens, err);
+}
+
 static int assemble(struct um_serve *s, const struct um_serve_opts *o, struct um_error *err)
 {
-	struct um_api_opts ao = {.loop = s->loop, .event_ttl_ns = o->event_ttl_ns};
+	struct um_api_opts ao = {
+		.loop = s->loop, .event_ttl_ns = o->event_ttl_ns, .services = s->ranges};
 	bool server = false, admin = false;
 	int r = um_io_mkdirs(AT_FDCWD, o->data_dir, 0700, err);
 
@@ -300,6 +314,9 @@ static int assemble(struct um_serve *s, const struct um_serve_opts *o, struct um
 		r = ensure_leaves(s, &server, &admin, err);
 	if (!r)
 		r = open_tls(s, err);
+	if (!r)
+		r = open_tokens(s, err);
+	ao.tokens = s->tokens;
 	ao.durable = s->durable;
 	ao.volatile_ = s->volatile_;
 	if (!r)
@@ -311,6 +328,8 @@ static int assemble(struct um_serve *s, const struct um_serve_opts *o, struct um
 		r = um_scheduler_new(s->loop, s->durable, s->volatile_, &s->scheduler, err);
 	if (!r)
 		r = open_http(s, o->port, err);
+	if (!r)
+		r = um_api_publish(s->api, um_http_server_port(s->http), err);
 	if (!r)
 		r = open_health(s, o->health_port, err);
 	if (!r && (admin || admin_config_stale(s)))
@@ -336,10 +355,17 @@ int um_serve_new(struct um_loop *l, const struct um_serve_opts *o, struct um_ser
 	if (!r)
 		r = um_io_path(s->listen, sizeof(s->listen), "%s",
 			       o->listen ? o->listen : "127.0.0.1");
+	if (r < 0)
+		um_error_errno(err, r, "server");
+	else
+		r = um_service_ranges_parse(o->service_range ? o->service_range : "10.96.0.0/16",
+					    o->node_port_range ? o->node_port_range : "30000-32767",
+					    o->pod_range, &s->ranges, err);
 	s->renew = um_timer_new(l, on_renew, s);
-	if (r < 0 || !s->renew) {
-		r = um_error_errno(err, r < 0 ? r : -ENOMEM, "server");
-	} else {
+	if (r == 0 && !s->renew)
+		r = um_error_errno(err, -ENOMEM, "server");
+	if (r == 0) {
+		um_service_ranges_own(&s->ranges, s->own_service);
 		collect_names(s, o);
 		r = assemble(s, o, err);
 	}
@@ -403,6 +429,7 @@ void um_serve_free(struct um_serve *s)
 	um_store_close(s->durable);
 	um_api_free(s->api);
 	um_tls_unref(s->tls);
+	um_tokens_free(s->tokens);
 	um_pki_pair_free(s->ca);
 	um_timer_free(s->renew);
 	free(s);

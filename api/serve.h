@@ -1,8 +1,9 @@
 /* A whole API server in a process: stores, certificates, TLS, the API, the controllers that empty
  * namespaces. What `umiak server` runs beside its other controllers, and what tests start.
  *
- * On first start it makes, below pki_dir, ca, server, admin (certificate and key each), and the
- * admin's kubeconfig (0600); later it renews what has lived half of its life, also while running.
+ * On first start it makes, below pki_dir, ca, server, admin (certificate and key each), sa.key
+ * (which signs the tokens of service accounts), and the admin's kubeconfig (0600); later it renews
+ * what has lived half of its life, also while running.
  */
 #ifndef UM_API_SERVE_H
 #define UM_API_SERVE_H
@@ -25,9 +26,13 @@ struct um_serve_opts {
 	int port;		/* 0: any free one */
 	int health_port;	/* plain HTTP on 127.0.0.1 for health and metrics; 0: none */
 	const char *const
-		*extra_names; /* DNS names or addresses for the certificate; may be NULL */
+		*extra_names;	     /* DNS names or addresses for the certificate; may be NULL */
+	const char *service_range;   /* of cluster IPs; NULL: 10.96.0.0/16 */
+	const char *node_port_range; /* NULL: 30000-32767 */
+	const char *pod_range;	     /* must not overlap the service range; NULL: not checked */
 	int64_t event_ttl_ns;
-	bool no_scheduler; /* tests that place pods themselves */
+	int64_t inject_fsync_delay_ns; /* tests: each commit sleeps */
+	bool no_scheduler;	       /* tests that place pods themselves */
 };
 
 /* Blocks on files. Errors as of the parts. */

@@ -79,6 +79,13 @@ static const struct {
 	{"pods", "binding", UM_VERB_CREATE, um_handle_binding},
 	{"pods", "log", UM_VERB_GET, um_handle_log},
 	{"namespaces", "finalize", UM_VERB_UPDATE, um_handle_update},
+	{"deployments", "scale", UM_VERB_GET, um_handle_get},
+	{"deployments", "scale", UM_VERB_UPDATE, um_handle_scale},
+	{"deployments", "scale", UM_VERB_PATCH, um_handle_scale},
+	{"replicasets", "scale", UM_VERB_GET, um_handle_get},
+	{"replicasets", "scale", UM_VERB_UPDATE, um_handle_scale},
+	{"replicasets", "scale", UM_VERB_PATCH, um_handle_scale},
+	{"serviceaccounts", "token", UM_VERB_CREATE, um_handle_token},
 };
 
 static um_handler_fn handler_of(const struct um_route *rt)
@@ -260,7 +267,7 @@ static void on_housekeeping(void *arg)
 	um_timer_start(api->housekeeping, HOUSEKEEPING_NS);
 }
 
-static void on_namespace_made(void *arg, int64_t rev um_unused, const struct um_error *err)
+static void on_made(void *arg, int64_t rev um_unused, const struct um_error *err)
 {
 	struct um_api *api = arg;
 
@@ -269,37 +276,83 @@ static void on_namespace_made(void *arg, int64_t rev um_unused, const struct um_
 		api->init_failed = true;
 }
 
-static int make_namespace(struct um_api *api, const struct um_kind *k, const char *name,
-			  struct um_error *err)
+/* Stores @obj, of which only the name and what it asks for is given, unless it is there. */
+static int make_object(struct um_api *api, const struct um_kind *k, const char *ns,
+		       const char *name, struct um_json *obj, struct um_arena *a,
+		       struct um_error *err)
 {
-	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
 	_cleanup_bytes_ struct um_bytes *b = NULL;
 	struct um_store_compare cmp;
 	struct um_store_op op;
-	struct um_json *obj, *meta;
+	struct um_json *meta = um_json_ensure_obj(a, obj, "metadata");
 	char key[UM_OBJECT_KEY_MAX], uid[37], now[UM_TIME_LEN];
-	int r;
+	int r = um_object_key(key, k, ns, name);
 
-	if (!a || um_object_key(key, k, NULL, name) < 0)
-		return um_error_set(err, -ENOMEM, "namespace %s: out of memory", name);
-	obj = um_json_new_obj(a);
-	meta = um_json_set(a, obj, "metadata", um_json_new_obj(a));
 	um_json_set_str(a, meta, "name", name);
+	if (ns)
+		um_json_set_str(a, meta, "namespace", ns);
 	um_object_uid(uid);
 	um_json_set_str(a, meta, "uid", uid);
 	um_json_set_str(a, meta, "creationTimestamp", um_api_now(api, now));
-	r = um_schema_default(k, obj, a);
+	if (!r)
+		r = um_schema_default(k, obj, a);
+	if (!r)
+		um_schema_carry_over(k, obj, NULL, a);
 	b = r < 0 ? NULL : um_object_encode(k, obj, a);
 	if (!b)
-		return um_error_set(err, -ENOMEM, "namespace %s: out of memory", name);
+		return um_error_set(err, -ENOMEM, "%s %s: out of memory", k->singular, name);
 	cmp = (struct um_store_compare){key, 0};
 	op = (struct um_store_op){key, b};
-	r = um_store_txn(api->o.durable, &cmp, 1, &op, 1, on_namespace_made, api, err);
+	r = um_store_txn(api->o.durable, &cmp, 1, &op, 1, on_made, api, err);
 	if (r == -EAGAIN)
 		return 0; /* it is there */
 	if (r == 0)
 		api->pending_init++;
 	return r;
+}
+
+static int make_namespace(struct um_api *api, const struct um_kind *k, const char *name,
+			  struct um_error *err)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+
+	if (!a)
+		return um_error_set(err, -ENOMEM, "namespace %s: out of memory", name);
+	return make_object(api, k, NULL, name, um_json_new_obj(a), a, err);
+}
+
+/* The Service by which pods reach this API; its endpoints are a controller's. */
+static int make_service(struct um_api *api, int port, struct um_error *err)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	const struct um_kind *k = um_schema_find_resource("", "v1", "services");
+	struct um_json *obj = NULL;
+	char text[400], ip[16];
+	int r;
+
+	um_service_ranges_own(&api->o.services, ip);
+	r = snprintf(
+		text, sizeof(text),
+		"{\"metadata\":{\"labels\":{\"component\":\"apiserver\",\"provider\":"
+		"\"kubernetes\"}},\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"name\":\"https\","
+		"\"port\":443,\"targetPort\":%d}]}}",
+		ip, port);
+	if (!a || !k || um_json_parse(a, text, (size_t)r, NULL, &obj, NULL) < 0)
+		return um_error_set(err, -ENOMEM, "service kubernetes: out of memory");
+	return make_object(api, k, "default", "kubernetes", obj, a, err);
+}
+
+int um_api_publish(struct um_api *api, int port, struct um_error *err)
+{
+	int r = make_service(api, port, err);
+
+	/* A full disk must not keep the server from starting: reading goes on. */
+	if (r != -ENOSPC)
+		return r;
+	if (err)
+		*err = (struct um_error)UM_ERROR_INIT;
+	api->init_failed = true;
+	return 0;
 }
 
 static int make_namespaces(struct um_api *api, struct um_error *err)
@@ -344,6 +397,8 @@ int um_api_new(const struct um_api_opts *o, struct um_api **ret, struct um_error
 	r = api->housekeeping ? um_event_ttl_new(api, &api->event_ttl, err)
 			      : um_error_set(err, -ENOMEM, "API: out of memory");
 	if (!r)
+		r = um_service_allocs_new(o->durable, &o->services, &api->services, err);
+	if (!r)
 		r = make_namespaces(api, err);
 	if (r < 0) {
 		um_api_free(api);
@@ -362,6 +417,7 @@ void um_api_stop(struct um_api *api)
 	um_node_streams_release(api);
 	um_event_ttl_free(TAKE_PTR(api->event_ttl));
 	um_timer_free(TAKE_PTR(api->housekeeping));
+	um_service_allocs_stop(api->services);
 }
 
 void um_api_free(struct um_api *api)
@@ -370,5 +426,6 @@ void um_api_free(struct um_api *api)
 		return;
 	um_api_stop(api);
 	um_frames_release(api);
+	um_service_allocs_free(api->services);
 	free(api);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "api/service_alloc.h"
 #include "base/error.h"
 
 struct um_api;
@@ -14,6 +15,7 @@ struct um_kind;
 struct um_buf;
 struct um_loop;
 struct um_store;
+struct um_tokens;
 
 /* What /version says: the level of the API that is spoken. */
 #define UM_API_GIT_VERSION "v1.33.0+umiak.1"
@@ -22,6 +24,8 @@ struct um_api_opts {
 	struct um_loop *loop;
 	struct um_store *durable, *volatile_; /* borrowed; must outlive the API */
 	int64_t event_ttl_ns;		      /* 0: one hour */
+	struct um_service_ranges services;
+	const struct um_tokens *tokens; /* borrowed; of service accounts */
 	/* Extra lines of /metrics; may be NULL. */
 	void (*metrics)(void *arg, struct um_buf *b);
 	void *arg;
@@ -35,6 +39,8 @@ um_must_check int um_api_new(const struct um_api_opts *o, struct um_api **ret,
  * um_api_free(). */
 void um_api_stop(struct um_api *api);
 void um_api_free(struct um_api *api); /* accepts NULL */
+/* Makes the Service default/kubernetes, unless it is there: this API listens on @port. */
+um_must_check int um_api_publish(struct um_api *api, int port, struct um_error *err);
 bool um_api_ready(const struct um_api *api);
 
 /* Deletes as a client would, grace and finalizers respected, without waiting: 1 (under way), 0

@@ -89,12 +89,18 @@ struct um_json *um_view_partial(struct um_json *obj, struct um_arena *a)
 	return o;
 }
 
+/* The kind of what is shown: that of the path, or of a subresource that is an object of its own. */
+static const struct um_kind *shown_kind(const struct um_areq *rq)
+{
+	return !strcmp(rq->rt.sub, "scale") ? um_scale_kind() : rq->rt.kind;
+}
+
 struct um_json *um_view_row(struct um_areq *rq, struct um_json *obj, struct um_arena *a)
 {
 	struct um_json *row = um_json_new_obj(a);
 
 	um_json_set(a, row, "cells",
-		    um_schema_table_cells(rq->rt.kind, obj, um_api_wall(rq->api), a));
+		    um_schema_table_cells(shown_kind(rq), obj, um_api_wall(rq->api), a));
 	if (!strcmp(rq->include_object, "Object"))
 		um_json_set(a, row, "object", um_json_copy(a, obj));
 	else if (!strcmp(rq->include_object, "None"))
@@ -112,7 +118,7 @@ struct um_json *um_view_table(struct um_areq *rq, struct um_arena *a, bool colum
 	um_json_set_str(a, t, "apiVersion", "meta.k8s.io/v1");
 	um_json_set(a, t, "metadata", um_json_new_obj(a));
 	um_json_set(a, t, "columnDefinitions",
-		    columns ? um_schema_table_columns(rq->rt.kind, a) : um_json_new_arr(a));
+		    columns ? um_schema_table_columns(shown_kind(rq), a) : um_json_new_arr(a));
 	um_json_set(a, t, "rows", um_json_new_arr(a));
 	return t;
 }
@@ -121,8 +127,12 @@ static struct um_json *in_view(struct um_areq *rq, const struct um_bytes *b, int
 {
 	struct um_json *obj = um_object_parse(b, rev, rq->arena), *table;
 
-	if (!obj || rq->view == UM_VIEW_PARTIAL)
-		return obj ? um_view_partial(obj, rq->arena) : NULL;
+	if (obj && !strcmp(rq->rt.sub, "scale"))
+		obj = um_scale_of(obj, rq->arena);
+	if (!obj || rq->view == UM_VIEW_PLAIN)
+		return obj;
+	if (rq->view == UM_VIEW_PARTIAL)
+		return um_view_partial(obj, rq->arena);
 	table = um_view_table(rq, rq->arena, true);
 	um_json_append(um_json_get(table, "rows"), um_view_row(rq, obj, rq->arena));
 	um_json_set_str(rq->arena, um_json_get(table, "metadata"), "resourceVersion",
@@ -134,7 +144,7 @@ void um_answer_object(struct um_areq *rq, int code, const struct um_bytes *b, in
 {
 	_cleanup_buf_ struct um_buf out = UM_BUF_INIT(UM_OBJECT_ARENA_MAX);
 
-	if (rq->view != UM_VIEW_PLAIN) {
+	if (rq->view != UM_VIEW_PLAIN || !strcmp(rq->rt.sub, "scale")) {
 		um_answer_json(rq, code, in_view(rq, b, rev));
 		return;
 	}

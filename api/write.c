@@ -1,9 +1,9 @@
-/* create, update and patch: decode, default, admit, validate, store. */
+/* create and update: decode, default, admit, validate, store. Patches are in patch.c. */
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 
 #include "api/internal.h"
+#include "api/service_alloc.h"
 
 /* ---- the store ---- */
 
@@ -11,7 +11,8 @@ struct commit {
 	struct um_areq *rq;
 	int code;
 	bool creating;
-	struct um_bytes *shown; /* what is answered; for deletions the last state */
+	struct um_bytes *shown;	      /* what is answered; for deletions the last state */
+	struct um_service_hold *hold; /* of a Service, until the outcome is known */
 };
 
 static void on_committed(void *arg, int64_t rev, const struct um_error *err)
@@ -22,14 +23,17 @@ static void on_committed(void *arg, int64_t rev, const struct um_error *err)
 		um_answer_store_error(c->rq, err, c->creating);
 	else
 		um_answer_object(c->rq, c->code, c->shown, rev);
+	um_service_allocs_release(c->rq->api->services, c->hold);
 	um_bytes_unref(c->shown);
 	um_areq_unref(c->rq);
 	free(c);
 }
 
-/* @shown is answered; @value NULL deletes. Takes over the reference to @shown. */
+/* @shown is answered; @value, the encoded @obj, NULL deletes. Takes over the reference to @shown.
+ */
 static void commit_bytes(struct um_areq *rq, const char *key, const struct um_kind *kind,
-			 int64_t expect, struct um_bytes *value, struct um_bytes *shown, int code)
+			 int64_t expect, const struct um_json *obj, struct um_bytes *value,
+			 struct um_bytes *shown, int code)
 {
 	struct um_store_compare cmp = {key, expect};
 	struct um_store_op op = {key, value};
@@ -41,12 +45,28 @@ static void commit_bytes(struct um_areq *rq, const char *key, const struct um_ki
 		um_answer_no_memory(rq);
 		return;
 	}
-	*c = (struct commit){um_areq_ref(rq), code, !expect, shown};
+	*c = (struct commit){um_areq_ref(rq), code, !expect, shown, NULL};
+	if (value && !strcmp(kind->kind, "Service")) {
+		c->hold = um_service_allocs_hold(rq->api->services, key, obj);
+		if (!c->hold) {
+			um_error_set(&err, -ENOMEM, "service: out of memory");
+			on_committed(c, 0, &err);
+			return;
+		}
+	}
 	if (um_store_txn(um_api_store(rq->api, kind), &cmp, 1, &op, 1, on_committed, c, &err) < 0)
 		on_committed(c, 0, &err);
 }
 
-/* All of it but the write: what is there is compared, too. */
+int64_t um_durable_rev(const struct um_areq *rq, const char *key)
+{
+	struct um_store_kv kv;
+
+	return um_store_get(um_api_store(rq->api, rq->rt.kind), key, &kv) < 0 ? 0 : kv.mod_rev;
+}
+
+/* All of it but the write: what is there is compared, too. The revision shown is one that is
+ * durable: that of a write in flight may never come to be. */
 static void dry_commit(struct um_areq *rq, const char *key, const struct um_kind *kind,
 		       int64_t expect, struct um_bytes *b, int code)
 {
@@ -59,7 +79,7 @@ static void dry_commit(struct um_areq *rq, const char *key, const struct um_kind
 		um_error_set(&err, -EAGAIN, "%s is at another revision", key);
 		um_answer_store_error(rq, &err, !expect);
 	} else {
-		um_answer_object(rq, code, b, expect);
+		um_answer_object(rq, code, b, um_durable_rev(rq, key));
 	}
 }
 
@@ -87,7 +107,7 @@ void um_commit(struct um_areq *rq, const struct um_kind *kind, const char *ns, c
 		dry_commit(rq, key, kind, expect, b, code);
 		um_bytes_unref(b);
 	} else {
-		commit_bytes(rq, key, kind, expect, b, b, code);
+		commit_bytes(rq, key, kind, expect, obj, b, b, code);
 	}
 }
 
@@ -104,11 +124,32 @@ static void commit_removal(struct um_areq *rq, struct um_json *obj, int64_t rev)
 		return;
 	}
 	if (rq->wo.dry_run) {
-		um_answer_object(rq, 200, b, rev);
+		um_answer_object(rq, 200, b, um_durable_rev(rq, key));
 		um_bytes_unref(b);
 		return;
 	}
-	commit_bytes(rq, key, k, rev, NULL, b, 200);
+	commit_bytes(rq, key, k, rev, NULL, NULL, b, 200);
+}
+
+void um_commit_nothing(struct um_areq *rq, struct um_json *obj, int64_t rev)
+{
+	const struct um_kind *k = rq->rt.kind;
+	struct um_bytes *b;
+	char key[UM_OBJECT_KEY_MAX];
+
+	if (um_object_key(key, k, rq->rt.ns, rq->rt.name) < 0) {
+		um_answer_no_memory(rq);
+	} else if (!rq->wo.dry_run && um_durable_rev(rq, key) != rev) {
+		/* What it equals is not durable yet: the answer has to wait for that. */
+		um_commit(rq, k, rq->rt.ns, rq->rt.name, rev, obj, 200);
+	} else {
+		b = um_object_encode(k, obj, rq->arena);
+		if (b)
+			um_answer_object(rq, 200, b, um_durable_rev(rq, key));
+		else
+			um_answer_no_memory(rq);
+		um_bytes_unref(b);
+	}
 }
 
 bool um_load_target(struct um_areq *rq, struct um_json **ret, int64_t *ret_rev)
@@ -131,7 +172,7 @@ bool um_load_target(struct um_areq *rq, struct um_json **ret, int64_t *ret_rev)
 
 /* ---- decoding ---- */
 
-static void warn(struct um_areq *rq, const struct um_causes *problems)
+void um_warn(struct um_areq *rq, const struct um_causes *problems)
 {
 	for (const struct um_cause *c = problems->first; c; c = c->next) {
 		_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4096);
@@ -148,7 +189,7 @@ static void warn(struct um_areq *rq, const struct um_causes *problems)
 	}
 }
 
-static bool decode(struct um_areq *rq, struct um_json **ret)
+bool um_decode_body(struct um_areq *rq, const struct um_kind *kind, struct um_json **ret)
 {
 	struct um_causes problems = {.arena = rq->arena};
 	struct um_error err = UM_ERROR_INIT;
@@ -164,15 +205,15 @@ static bool decode(struct um_areq *rq, struct um_json **ret)
 							"application/vnd.kubernetes.protobuf"});
 		return false;
 	}
-	if (um_schema_decode(rq->rt.kind, (enum um_encoding)enc, rq->body, rq->body_len,
-			     rq->wo.strict, rq->arena, ret, &problems, &err) < 0) {
+	if (um_schema_decode(kind, (enum um_encoding)enc, rq->body, rq->body_len, rq->wo.strict,
+			     rq->arena, ret, &problems, &err) < 0) {
 		if (err.code == -ENOMEM)
 			um_answer_error(rq, &err);
 		else
 			um_answer_bad_request(rq, "%s", err.msg);
 		return false;
 	}
-	warn(rq, &problems);
+	um_warn(rq, &problems);
 	return true;
 }
 
@@ -294,10 +335,19 @@ static void reset_status(const struct um_kind *k, struct um_json *obj)
 		um_json_remove(obj, "status");
 }
 
+static int give_addresses(struct um_areq *rq, struct um_json *obj, const struct um_json *old,
+			  struct um_causes *causes, struct um_error *err)
+{
+	if (strcmp(rq->rt.kind->kind, "Service"))
+		return 0;
+	return um_service_allocs_fill(rq->api->services, obj, old, rq->arena, causes, err);
+}
+
 static bool default_and_validate(struct um_areq *rq, struct um_json *obj, const struct um_json *old,
 				 const char *name)
 {
 	struct um_causes causes = {.arena = rq->arena};
+	struct um_error err = UM_ERROR_INIT;
 
 	if (um_schema_default(rq->rt.kind, obj, rq->arena) < 0) {
 		um_answer_no_memory(rq);
@@ -305,10 +355,14 @@ static bool default_and_validate(struct um_areq *rq, struct um_json *obj, const 
 	}
 	if (!old && !strcmp(rq->rt.kind->kind, "Pod"))
 		um_pod_admit(obj, rq->arena);
-	if (um_schema_validate(rq->rt.kind, obj, old, &causes) == 0)
+	um_schema_carry_over(rq->rt.kind, obj, old, rq->arena);
+	if (um_schema_validate(rq->rt.kind, obj, old, &causes) == 0 &&
+	    give_addresses(rq, obj, old, &causes, &err) == 0)
 		return true;
 	if (causes.first)
 		um_answer_invalid(rq, name, &causes);
+	else if (err.code && err.code != -ENOMEM)
+		um_answer_error(rq, &err);
 	else
 		um_answer_no_memory(rq);
 	return false;
@@ -336,7 +390,8 @@ void um_handle_create(struct um_areq *rq)
 	struct um_json *obj = NULL;
 	const char *name;
 
-	if (!um_query_write_opts(rq) || !decode(rq, &obj) || !new_metadata(rq, obj))
+	if (!um_query_write_opts(rq) || !um_decode_body(rq, rq->rt.kind, &obj) ||
+	    !new_metadata(rq, obj))
 		return;
 	name = um_json_get_str(obj, "metadata.name", "");
 	reset_status(rq->rt.kind, obj);
@@ -454,8 +509,7 @@ static void count_generation(struct um_areq *rq, struct um_json *obj, const stru
 		um_json_set_i64(rq->arena, meta, "generation", n + 1);
 }
 
-/* The common end of update and patch; @old has its resourceVersion. */
-static void finish_update(struct um_areq *rq, struct um_json *obj, struct um_json *old, int64_t rev)
+void um_finish_update(struct um_areq *rq, struct um_json *obj, struct um_json *old, int64_t rev)
 {
 	if (!check_identity(rq, obj, old))
 		return;
@@ -474,17 +528,10 @@ static void finish_update(struct um_areq *rq, struct um_json *obj, struct um_jso
 	}
 	um_json_set_str(rq->arena, um_json_get(obj, "metadata"), "resourceVersion",
 			um_json_get_str(old, "metadata.resourceVersion", ""));
-	if (um_json_equal(obj, old)) { /* nothing to write */
-		struct um_bytes *b = um_object_encode(rq->rt.kind, obj, rq->arena);
-
-		if (b)
-			um_answer_object(rq, 200, b, rev);
-		else
-			um_answer_no_memory(rq);
-		um_bytes_unref(b);
-		return;
-	}
-	um_commit(rq, rq->rt.kind, rq->rt.ns, rq->rt.name, rev, obj, 200);
+	if (um_json_equal(obj, old))
+		um_commit_nothing(rq, obj, rev);
+	else
+		um_commit(rq, rq->rt.kind, rq->rt.ns, rq->rt.name, rev, obj, 200);
 }
 
 void um_handle_update(struct um_areq *rq)
@@ -492,103 +539,7 @@ void um_handle_update(struct um_areq *rq)
 	struct um_json *obj = NULL, *old = NULL;
 	int64_t rev;
 
-	if (um_query_write_opts(rq) && decode(rq, &obj) && um_load_target(rq, &old, &rev))
-		finish_update(rq, obj, old, rev);
-}
-
-/* ---- patch ---- */
-
-enum patch_type { PATCH_NONE, PATCH_MERGE, PATCH_JSON, PATCH_STRATEGIC, PATCH_APPLY };
-
-static enum patch_type patch_type(const struct um_areq *rq)
-{
-	static const struct {
-		const char *type;
-		enum patch_type t;
-	} types[] = {
-		{"application/merge-patch+json", PATCH_MERGE},
-		{"application/json-patch+json", PATCH_JSON},
-		{"application/strategic-merge-patch+json", PATCH_STRATEGIC},
-		{"application/apply-patch+yaml", PATCH_APPLY},
-		{"application/apply-patch+cbor", PATCH_APPLY},
-	};
-	const char *v = um_http_header(rq->http, "content-type");
-	size_t n = v ? strcspn(v, "; \t") : 0;
-
-	for (size_t i = 0; i < UM_ARRAY_LEN(types); i++)
-		if (strlen(types[i].type) == n && !strncasecmp(v, types[i].type, n))
-			return types[i].t;
-	return PATCH_NONE;
-}
-
-static bool patch_spoken(struct um_areq *rq, enum patch_type t)
-{
-	struct um_status s = {.code = 415, .reason = "UnsupportedMediaType"};
-
-	if (t == PATCH_APPLY)
-		s.message = "server-side apply is not supported by this server: use kubectl apply "
-			    "without --server-side, or a merge, JSON or strategic merge patch";
-	else if (t == PATCH_NONE)
-		s.message = "the body of the request was in an unknown format - accepted media "
-			    "types include: application/json-patch+json, "
-			    "application/merge-patch+json, application/strategic-merge-patch+json";
-	else
-		return true;
-	um_answer_status(rq, &s);
-	return false;
-}
-
-static int apply(struct um_areq *rq, enum patch_type t, const struct um_json *old,
-		 const struct um_json *patch, struct um_json **ret, struct um_error *err)
-{
-	if (t == PATCH_JSON)
-		return um_patch_json(rq->arena, old, patch, ret, err);
-	if (t == PATCH_MERGE)
-		return um_patch_merge(rq->arena, old, patch, ret, err);
-	return um_patch_strategic(rq->rt.kind, rq->arena, old, patch, ret, err);
-}
-
-/* A patch that does not fit the object: 422, as its test or path failed; a bad one: 400. */
-static void refuse_patch(struct um_areq *rq, const struct um_error *err, enum patch_type t)
-{
-	if (err->code == -ENOMEM || err->reason == UM_REASON_TOO_LARGE) {
-		um_answer_error(rq, err);
-	} else if (t == PATCH_JSON && err->code != -EBADMSG) {
-		um_answer_status(rq, &(struct um_status){.code = 422,
-							 .reason = "Invalid",
-							 .message = err->msg,
-							 .kind = rq->rt.kind,
-							 .plural = true,
-							 .name = rq->rt.name});
-	} else {
-		um_answer_bad_request(rq, "%s", err->msg);
-	}
-}
-
-void um_handle_patch(struct um_areq *rq)
-{
-	enum patch_type t = patch_type(rq);
-	struct um_causes problems = {.arena = rq->arena};
-	struct um_error err = UM_ERROR_INIT;
-	struct um_json *patch = NULL, *old = NULL, *obj = NULL;
-	int64_t rev;
-
-	if (!um_query_write_opts(rq) || !patch_spoken(rq, t))
-		return;
-	if (um_json_parse(rq->arena, rq->body, rq->body_len, NULL, &patch, &err) < 0) {
-		um_answer_bad_request(rq, "error decoding patch: %s", err.msg);
-		return;
-	}
-	if (!um_load_target(rq, &old, &rev))
-		return;
-	if (apply(rq, t, old, patch, &obj, &err) < 0) {
-		refuse_patch(rq, &err, t);
-		return;
-	}
-	if (um_schema_check_tree(rq->rt.kind, obj, rq->wo.strict, rq->arena, &problems, &err) < 0) {
-		um_answer_bad_request(rq, "%s", err.msg);
-		return;
-	}
-	warn(rq, &problems);
-	finish_update(rq, obj, old, rev);
+	if (um_query_write_opts(rq) && um_decode_body(rq, rq->rt.kind, &obj) &&
+	    um_load_target(rq, &old, &rev))
+		um_finish_update(rq, obj, old, rev);
 }

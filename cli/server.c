@@ -14,7 +14,9 @@
 
 static const char *data_dir = "/var/lib/umiak/server", *pki_dir = "/etc/umiak/pki",
 		  *kubeconfig = "/etc/umiak/admin.kubeconfig", *listen_address = "127.0.0.1",
-		  *port_text = "6443", *node, *ready_fd, *extra_name;
+		  *port_text = "6443", *node, *ready_fd, *extra_name,
+		  *service_range = "10.96.0.0/16", *node_port_range = "30000-32767",
+		  *pod_range = "10.244.0.0/16";
 
 static const struct cli_option options[] = {
 	{"data-dir", "DIR", "the store", &data_dir},
@@ -23,6 +25,9 @@ static const struct cli_option options[] = {
 	{"listen", "ADDR", "numeric address of the API", &listen_address},
 	{"port", "PORT", "port of the API; 0: any free one", &port_text},
 	{"name", "NAME", "one more name or address for the certificate", &extra_name},
+	{"service-range", "CIDR", "cluster IPs of Services", &service_range},
+	{"service-node-port-range", "A-B", "node ports of Services", &node_port_range},
+	{"pod-range", "CIDR", "addresses of pods, which Services must not have", &pod_range},
 	{"node", "NAME", "make the credentials of this node in the pki folder", &node},
 	{"ready-fd", "N", "write a line there once the API listens", &ready_fd},
 	{"log-level", "LEVEL", "error, warn, info or debug", &cli_log_level},
@@ -63,6 +68,9 @@ static int start(struct um_loop *loop, struct um_error *err)
 		.kubeconfig = kubeconfig,
 		.listen = listen_address,
 		.extra_names = names,
+		.service_range = service_range,
+		.node_port_range = node_port_range,
+		.pod_range = pod_range,
 	};
 	int r;
 

@@ -28,7 +28,8 @@
 #define DOWN_LIMIT_NS (60 * UM_NSEC_PER_SEC)
 
 static const char *root = "", *node_name, *node_ip, *listen_address = "127.0.0.1", *port = "6443",
-		  *pod_range, *node_range, *no_network, *cgroup_parent, *libexec_dir, *oci_path;
+		  *pod_range, *node_range, *no_network, *cgroup_parent, *libexec_dir, *oci_path,
+		  *service_range, *node_port_range;
 
 static const struct cli_option options[] = {
 	{"root", "DIR", "puts DIR before every folder: several instances on one machine", &root},
@@ -38,6 +39,8 @@ static const struct cli_option options[] = {
 	{"port", "PORT", "port of the API", &port},
 	{"pod-range", "CIDR", "addresses of all pods", &pod_range},
 	{"node-range", "CIDR", "addresses of this node's pods", &node_range},
+	{"service-range", "CIDR", "cluster IPs of Services", &service_range},
+	{"service-node-port-range", "A-B", "node ports of Services", &node_port_range},
 	{"no-pod-network", NULL, "only pods with hostNetwork", &no_network},
 	{"cgroup-parent", "NAME", "the group that all pods are in", &cgroup_parent},
 	{"libexec-dir", "DIR", "umiak-shim and umiak-oci", &libexec_dir},
@@ -96,6 +99,9 @@ static void make_arguments(void)
 	add(s, "listen", listen_address);
 	add(s, "port", port);
 	add(s, "node", node_name);
+	add(s, "pod-range", pod_range);
+	add(s, "service-range", service_range);
+	add(s, "service-node-port-range", node_port_range);
 	add(s, "ready-fd", "3");
 	snprintf(server, sizeof(server), strchr(listen_address, ':') ? "[%s]:%s" : "%s:%s",
 		 !strcmp(listen_address, "0.0.0.0") ? "127.0.0.1" : listen_address, port);

@@ -93,8 +93,7 @@ static void host_ports(struct um_json *container, struct um_arena *a)
 				    um_json_copy(a, um_json_get(port, "containerPort")));
 }
 
-static void containers(struct um_json *spec, const char *list, bool host_network,
-		       struct um_arena *a)
+static void containers(struct um_json *spec, const char *list, struct um_arena *a)
 {
 	um_json_foreach (c, um_json_get(spec, list)) {
 		const char *policy = um_json_get_str(c, "imagePullPolicy", "");
@@ -104,9 +103,6 @@ static void containers(struct um_json *spec, const char *list, bool host_network
 					pull_policy(um_json_get_str(c, "image", "")));
 		if (!um_json_get(c, "resources"))
 			um_json_ensure_obj(a, c, "resources");
-		requests_from_limits(c, a);
-		if (host_network)
-			host_ports(c, a);
 	}
 }
 
@@ -123,20 +119,36 @@ static void volumes(struct um_json *spec, struct um_arena *a)
 	}
 }
 
-void um_sdefault_pod_spec(struct um_json *spec, struct um_arena *a)
+void um_sdefault_template_spec(struct um_json *spec, struct um_arena *a)
 {
-	bool host_network = um_json_get_bool(spec, "hostNetwork", false);
 	const char *account = um_json_get_str(spec, "serviceAccountName", "");
 	const char *old_account = um_json_get_str(spec, "serviceAccount", "");
 
-	containers(spec, "initContainers", host_network, a);
-	containers(spec, "containers", host_network, a);
+	containers(spec, "initContainers", a);
+	containers(spec, "containers", a);
 	volumes(spec, a);
 	/* The field has two names; the new one wins. */
 	if (*account && strcmp(account, old_account))
 		um_json_set_str(a, spec, "serviceAccount", account);
 	else if (*old_account && !*account)
 		um_json_set_str(a, spec, "serviceAccountName", old_account);
+}
+
+void um_sdefault_pod_spec(struct um_json *spec, struct um_arena *a)
+{
+	static const char *const lists[] = {"initContainers", "containers"};
+	bool host_network = um_json_get_bool(spec, "hostNetwork", false);
+
+	um_sdefault_template_spec(spec, a);
+	for (size_t i = 0; i < UM_ARRAY_LEN(lists); i++) {
+		um_json_foreach (c, um_json_get(spec, lists[i])) {
+			requests_from_limits(c, a);
+			if (host_network)
+				host_ports(c, a);
+		}
+	}
+	if (!um_json_get(spec, "enableServiceLinks"))
+		um_json_set_bool(a, spec, "enableServiceLinks", true);
 }
 
 void um_sdefault_pod(struct um_json *obj, struct um_arena *a)

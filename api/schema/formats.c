@@ -58,6 +58,18 @@ const char *um_sformat_dns_label(const char *s)
 	return dns_label_n(s, strlen(s)) ? NULL : DNS_LABEL_RULE;
 }
 
+const char *um_sformat_dns1035_label(const char *s)
+{
+	if (strlen(s) > 63)
+		return "must be no more than 63 bytes";
+	return dns_label_n(s, strlen(s)) && !(s[0] >= '0' && s[0] <= '9')
+		       ? NULL
+		       : "a DNS-1035 label must consist of lower case alphanumeric characters or "
+			 "'-', start with an alphabetic character, and end with an alphanumeric "
+			 "character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+			 "'[a-z]([-a-z0-9]*[a-z0-9])?')";
+}
+
 const char *um_sformat_dns_subdomain(const char *s)
 {
 	if (strlen(s) > 253)

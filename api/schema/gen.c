@@ -267,8 +267,8 @@ static struct type *new_type(const char *name, const char *text)
 {
 	struct type *t = &types[n_types];
 
-	for (unsigned i = 0; i < n_types; i++)
-		if (!strcmp(pool + types[i].name, name))
+	for (unsigned i = 0; i < n_types && n_groups; i++)
+		if (!strcmp(pool + types[i].name, name) && types[i].group == n_groups - 1)
 			die("type described twice", name);
 	if (n_types == MAX_TYPES || !n_groups)
 		die("no room for, or no group above", name);
@@ -363,12 +363,21 @@ static void read_line(char *s)
 	}
 }
 
-static int type_index(unsigned name)
+/* The type of that name in the group, else the only one elsewhere. */
+static int type_index(unsigned name, unsigned group)
 {
-	for (unsigned i = 0; i < n_types; i++)
-		if (types[i].name == name)
+	int found = -1;
+
+	for (unsigned i = 0; i < n_types; i++) {
+		if (types[i].name != name)
+			continue;
+		if (types[i].group == group)
 			return (int)i;
-	return -1;
+		if (found >= 0)
+			die("several groups have a type", pool + name);
+		found = (int)i;
+	}
+	return found;
 }
 
 static void simple_field(const char *name, unsigned num, const char *type)
@@ -405,20 +414,24 @@ static void add_lists(void)
 	}
 }
 
+static void resolve_field(struct field *f, unsigned group)
+{
+	int t;
+
+	file = f->file;
+	line = f->line;
+	t = type_index(f->ref, group);
+	if (t < 0)
+		die("no such type", pool + f->ref);
+	f->type = (unsigned)t;
+}
+
 static void resolve(void)
 {
-	for (unsigned i = 0; i < n_fields; i++) {
-		int t;
-
-		if (!fields[i].ref)
-			continue;
-		t = type_index(fields[i].ref);
-		file = fields[i].file;
-		line = fields[i].line;
-		if (t < 0)
-			die("no such type", pool + fields[i].ref);
-		fields[i].type = (unsigned)t;
-	}
+	for (unsigned i = 0; i < n_types; i++)
+		for (unsigned k = types[i].first; k < types[i].first + types[i].n; k++)
+			if (fields[k].ref)
+				resolve_field(&fields[k], types[i].group);
 }
 
 static void put_string(const char *s)
@@ -448,7 +461,7 @@ static void put_array(unsigned k, const char *what, unsigned csv)
 static void put_kind(unsigned i)
 {
 	const struct kind *k = &kinds[i];
-	int t = type_index(k->kind);
+	int t = type_index(k->kind, k->group);
 	char lower[200];
 	size_t n = strlen(pool + k->kind);
 

@@ -10,20 +10,34 @@ static bool label_name(const char *name, const char **ret_why)
 	return !*ret_why;
 }
 
+#define KIND(g, k) .group = (g), .version = "v1", .kind = (k)
+#define TABLE(n) .columns = um_scolumns_##n, .cells = um_scells_##n
+
 static const struct um_kind_ops ops[] = {
-	{"", "v1", "Pod", um_sdefault_pod, um_svalidate_pod, NULL, um_scolumns_pod, um_scells_pod},
-	{"", "v1", "Node", um_sdefault_node, um_svalidate_node, NULL, um_scolumns_node,
-	 um_scells_node},
-	{"", "v1", "Namespace", um_sdefault_namespace, NULL, label_name, um_scolumns_namespace,
-	 um_scells_namespace},
-	{"", "v1", "ConfigMap", NULL, um_svalidate_config_map, NULL, um_scolumns_config_map,
-	 um_scells_config_map},
-	{"", "v1", "Secret", um_sdefault_secret, um_svalidate_secret, NULL, um_scolumns_secret,
-	 um_scells_secret},
-	{"", "v1", "Event", NULL, um_svalidate_event, NULL, um_scolumns_event, um_scells_event},
-	{"", "v1", "Binding", NULL, um_svalidate_binding, NULL, NULL, NULL},
-	{"coordination.k8s.io", "v1", "Lease", NULL, NULL, NULL, um_scolumns_lease,
-	 um_scells_lease},
+	{KIND("", "Pod"), TABLE(pod), .set_defaults = um_sdefault_pod,
+	 .validate = um_svalidate_pod},
+	{KIND("", "Node"), TABLE(node), .set_defaults = um_sdefault_node,
+	 .validate = um_svalidate_node},
+	{KIND("", "Namespace"), TABLE(namespace), .set_defaults = um_sdefault_namespace,
+	 .name_ok = label_name},
+	{KIND("", "ConfigMap"), TABLE(config_map), .validate = um_svalidate_config_map},
+	{KIND("", "Secret"), TABLE(secret), .set_defaults = um_sdefault_secret,
+	 .validate = um_svalidate_secret},
+	{KIND("", "Service"), TABLE(service), .set_defaults = um_sdefault_service,
+	 .validate = um_svalidate_service, .name_ok = um_sname_service,
+	 .carry_over = um_scarry_service},
+	{KIND("", "Endpoints"), TABLE(endpoints), .validate = um_svalidate_endpoints},
+	{KIND("", "Event"), TABLE(event), .validate = um_svalidate_event},
+	{KIND("", "Binding"), .validate = um_svalidate_binding},
+	{KIND("apps", "Deployment"), TABLE(deployment), .set_defaults = um_sdefault_deployment,
+	 .validate = um_svalidate_deployment},
+	{KIND("apps", "ReplicaSet"), TABLE(replica_set), .set_defaults = um_sdefault_replica_set,
+	 .validate = um_svalidate_replica_set},
+	{KIND("apps", "ControllerRevision"), TABLE(controller_revision)},
+	{KIND("autoscaling", "Scale"), TABLE(scale)},
+	{KIND("discovery.k8s.io", "EndpointSlice"), TABLE(endpoint_slice),
+	 .validate = um_svalidate_endpoint_slice},
+	{KIND("coordination.k8s.io", "Lease"), TABLE(lease)},
 };
 
 const struct um_kind_ops *um_kind_ops_of(const struct um_kind *k)
@@ -33,4 +47,13 @@ const struct um_kind_ops *um_kind_ops_of(const struct um_kind *k)
 		    !strcmp(ops[i].version, k->version))
 			return &ops[i];
 	return NULL;
+}
+
+void um_schema_carry_over(const struct um_kind *kind, struct um_json *obj,
+			  const struct um_json *old, struct um_arena *a)
+{
+	const struct um_kind_ops *o = um_kind_ops_of(kind);
+
+	if (o && o->carry_over)
+		o->carry_over(obj, old, a);
 }

@@ -260,6 +260,10 @@ int um_schema_openapi_v3(const char *group, const char *version, struct um_buf *
 		if (!in_document(k, group, version))
 			continue;
 		reach(&w, k->type->type);
+		for (const char *const *sub = k->subresources; *sub; sub++)
+			if (!strcmp(*sub, "scale"))
+				reach(&w, um_schema_find_kind("autoscaling", "v1", "Scale")
+						  ->type->type);
 		um_so_paths(b, k, &first);
 	}
 	for (unsigned i = 0; i < um_schema_builtin_n_bodies; i++)

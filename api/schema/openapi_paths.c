@@ -89,10 +89,10 @@ static void put_body(struct um_buf *b, const struct um_kind *k, const struct ope
 	}
 }
 
-static void put_operation(struct um_buf *b, const struct um_kind *k, const struct operation *op,
-			  const char *suffix)
+static void put_operation_of(struct um_buf *b, const struct um_kind *k, const struct um_kind *shown,
+			     const struct operation *op, const char *suffix)
 {
-	const struct um_kind *gives = k;
+	const struct um_kind *gives = shown;
 
 	if (op->gives_list)
 		gives = um_schema_find_kind(k->group, k->version, k->list_kind);
@@ -101,14 +101,20 @@ static void put_operation(struct um_buf *b, const struct um_kind *k, const struc
 	um_buf_addf(b, ",\"operationId\":\"%s%s%s%s\"", op->verb, k->namespaced ? "Namespaced" : "",
 		    k->kind, suffix);
 	put_queries(b, op);
-	put_body(b, k, op);
+	put_body(b, shown, op);
 	um_buf_adds(b, ",\"responses\":{\"200\":{\"description\":\"OK\",\"content\":{"
 		       "\"application/json\":{\"schema\":");
 	um_so_ref(b, gives->type->set, um_stype_of(gives));
 	um_buf_addf(b, "}}}},\"x-kubernetes-action\":\"%s\",\"x-kubernetes-group-version-kind\":",
 		    op->action);
-	um_so_gvk(b, k);
+	um_so_gvk(b, shown);
 	um_buf_addc(b, '}');
+}
+
+static void put_operation(struct um_buf *b, const struct um_kind *k, const struct operation *op,
+			  const char *suffix)
+{
+	put_operation_of(b, k, k, op, suffix);
 }
 
 static void open_path(struct um_buf *b, const struct um_kind *k, bool scoped, const char *rest,
@@ -132,6 +138,21 @@ static void open_path(struct um_buf *b, const struct um_kind *k, bool scoped, co
 	um_buf_addc(b, ']');
 }
 
+/* What can be read, replaced and patched; @shown is what stands there. */
+static void put_sub(struct um_buf *b, const struct um_kind *k, const struct um_kind *shown,
+		    const char *sub, const char *suffix, bool *first)
+{
+	char rest[64];
+
+	snprintf(rest, sizeof(rest), "/{name}/%s", sub);
+	open_path(b, k, k->namespaced, rest, first);
+	for (size_t i = 0; i < 3; i++) {
+		um_buf_addc(b, ',');
+		put_operation_of(b, k, shown, &on_item[i], suffix);
+	}
+	um_buf_addc(b, '}');
+}
+
 void um_so_paths(struct um_buf *b, const struct um_kind *k, bool *first)
 {
 	if (k->namespaced) {
@@ -152,12 +173,10 @@ void um_so_paths(struct um_buf *b, const struct um_kind *k, bool *first)
 		put_operation(b, k, &on_item[i], "");
 	}
 	um_buf_addc(b, '}');
-	if (!k->has_status)
-		return;
-	open_path(b, k, k->namespaced, "/{name}/status", first);
-	for (size_t i = 0; i < 3; i++) {
-		um_buf_addc(b, ',');
-		put_operation(b, k, &on_item[i], "Status");
-	}
-	um_buf_addc(b, '}');
+	if (k->has_status)
+		put_sub(b, k, k, "status", "Status", first);
+	for (const char *const *s = k->subresources; *s; s++)
+		if (!strcmp(*s, "scale"))
+			put_sub(b, k, um_schema_find_kind("autoscaling", "v1", "Scale"), *s,
+				"Scale", first);
 }

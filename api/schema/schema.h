@@ -88,11 +88,25 @@ um_must_check int um_schema_peek(enum um_encoding enc, const char *data, size_t 
 /* Puts in the defaults that Kubernetes puts in. 0 or -ENOMEM. */
 um_must_check int um_schema_default(const struct um_kind *kind, struct um_json *obj,
 				    struct um_arena *a);
+/* What an update that leaves it out keeps of the stored object (an address, node ports), and what a
+ * change of another field takes away. @obj has its defaults; @old is NULL for a new object. Out of
+ * memory is seen in the arena. */
+void um_schema_carry_over(const struct um_kind *kind, struct um_json *obj,
+			  const struct um_json *old, struct um_arena *a);
+/* Of a Service's spec that has its defaults. */
+bool um_service_needs_ip(const struct um_json *spec);
+bool um_service_needs_node_ports(const struct um_json *spec);
 /* Required fields, enums, formats, ranges, names, cross-field rules of the kind, fields that Umiak
  * does not support yet (refused by name); with @old also immutability. metadata is included.
  * Returns 0 when no cause was added, else -EINVAL. */
 um_must_check int um_schema_validate(const struct um_kind *kind, const struct um_json *obj,
 				     const struct um_json *old, struct um_causes *causes);
+
+/* ---- selectors of objects (LabelSelector) ---- */
+
+bool um_schema_selector_match(const struct um_json *selector, const struct um_json *labels);
+/* "app=web,tier in (a,b)"; "" selects everything. Lives in the arena. */
+const char *um_schema_selector_text(const struct um_json *selector, struct um_arena *a);
 
 /* ---- patches ---- */
 

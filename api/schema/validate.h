@@ -29,9 +29,17 @@ void um_sv_not_yet(struct um_svalidator *v, const struct um_spath *p);
 
 /* metadata, by the rules of the kind. */
 void um_sv_metadata(struct um_svalidator *v, const struct um_json *obj, const struct um_json *old);
+/* Labels and annotations of a template. */
+void um_sv_template_metadata(struct um_svalidator *v, const struct um_json *meta,
+			     const struct um_spath *p);
+/* A LabelSelector: what the notation cannot say. */
+void um_sv_selector(struct um_svalidator *v, const struct um_json *selector,
+		    const struct um_spath *p);
 /* Adds "field is immutable" when they differ. */
 void um_sv_immutable(struct um_svalidator *v, const struct um_spath *p, const struct um_json *now,
 		     const struct um_json *old);
+/* The rules of a pod's spec that stands at @p: of a pod, or of a template. */
+void um_sv_pod_spec(struct um_svalidator *v, const struct um_json *spec, const struct um_spath *p);
 void um_sv_pod_update(struct um_svalidator *v, const struct um_json *spec,
 		      const struct um_json *old);
 /* One container: what the notation cannot say. */
@@ -47,6 +55,7 @@ void um_sv_seccomp(struct um_svalidator *v, const struct um_json *sc, const stru
 
 /* The text of a rule that @s breaks, or NULL. */
 const char *um_sformat_dns_label(const char *s);
+const char *um_sformat_dns1035_label(const char *s);
 const char *um_sformat_dns_subdomain(const char *s);
 const char *um_sformat_qualified(const char *s);
 const char *um_sformat_label_value(const char *s);

@@ -1,5 +1,7 @@
 /* Containers: what the notation cannot say. */
+#include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 #include "api/schema/validate.h"
 #include "base/quantity.h"
@@ -46,6 +48,8 @@ static void check_resource_ref(struct um_svalidator *v, const struct um_json *re
 
 	if (*resource && !um_senum_has(known, resource))
 		um_sv_not_supported(v, UM_SPATH_FIELD(p, "resource"), resource, known);
+	else if (strstr(resource, ".ephemeral-storage"))
+		um_sv_not_yet(v, UM_SPATH_FIELD(p, "resource"));
 }
 
 static void check_name(struct um_svalidator *v, const struct um_json *ref, const struct um_spath *p)
@@ -142,7 +146,11 @@ static void check_ports(struct um_svalidator *v, const struct um_json *c, bool h
 				break;
 			}
 		}
-		if (host_network && host && host != um_json_get_i64(it, "containerPort", 0))
+		/* On the node's own network the port is there by itself; nothing leads to it
+		 * elsewhere. */
+		if (host && !host_network)
+			um_sv_not_yet(v, UM_SPATH_FIELD(here, "hostPort"));
+		else if (host && host != um_json_get_i64(it, "containerPort", 0))
 			um_sv_invalid(v, UM_SPATH_FIELD(here, "hostPort"),
 				      um_json_get(it, "hostPort"),
 				      "must match `containerPort` when `hostNetwork` is true");
@@ -299,6 +307,40 @@ static void check_probes(struct um_svalidator *v, const struct um_json *c, bool 
 
 /* ---- privileges ---- */
 
+/* Others would be left out, and the container be weaker or stronger than it asked to be. */
+static void check_capabilities(struct um_svalidator *v, const struct um_json *caps,
+			       const struct um_spath *up)
+{
+	static const char known[] =
+		"ALL|AUDIT_CONTROL|AUDIT_READ|AUDIT_WRITE|BLOCK_SUSPEND|BPF|CHECKPOINT_RESTORE|"
+		"CHOWN|DAC_OVERRIDE|DAC_READ_SEARCH|FOWNER|FSETID|IPC_LOCK|IPC_OWNER|KILL|LEASE|"
+		"LINUX_IMMUTABLE|MAC_ADMIN|MAC_OVERRIDE|MKNOD|NET_ADMIN|NET_BIND_SERVICE|"
+		"NET_BROADCAST|NET_RAW|PERFMON|SETFCAP|SETGID|SETPCAP|SETUID|SYSLOG|SYS_ADMIN|"
+		"SYS_BOOT|SYS_CHROOT|SYS_MODULE|SYS_NICE|SYS_PACCT|SYS_PTRACE|SYS_RAWIO|"
+		"SYS_RESOURCE|SYS_TIME|SYS_TTY_CONFIG|WAKE_ALARM";
+	static const char *const lists[] = {"add", "drop"};
+
+	for (size_t l = 0; l < UM_ARRAY_LEN(lists); l++) {
+		const struct um_spath *p = UM_SPATH_FIELD(up, lists[l]);
+		long i = 0;
+
+		um_json_foreach (it, um_json_get(caps, lists[l])) {
+			const struct um_spath *here = UM_SPATH_INDEX(p, i++);
+			const char *name = um_json_str(it, "");
+			char upper[40];
+			size_t n = 0;
+
+			if (!strncasecmp(name, "CAP_", 4))
+				name += 4;
+			for (; name[n] && n + 1 < sizeof(upper); n++)
+				upper[n] = (char)toupper((unsigned char)name[n]);
+			upper[n] = '\0';
+			if (name[n] || strchr(upper, '|') || !um_senum_has(known, upper))
+				um_sv_invalid(v, here, it, "is no capability of Linux");
+		}
+	}
+}
+
 static void check_security(struct um_svalidator *v, const struct um_json *c,
 			   const struct um_spath *up)
 {
@@ -307,6 +349,7 @@ static void check_security(struct um_svalidator *v, const struct um_json *c,
 	const struct um_spath *p = UM_SPATH_FIELD(up, "securityContext");
 
 	um_sv_seccomp(v, sc, p);
+	check_capabilities(v, um_json_get(sc, "capabilities"), UM_SPATH_FIELD(p, "capabilities"));
 	if (!escalation || um_json_bool(escalation, true))
 		return;
 	if (um_json_get_bool(sc, "privileged", false))

@@ -178,14 +178,20 @@ static void check_update(struct um_svalidator *v, const struct um_json *meta,
 	}
 }
 
+void um_sv_template_metadata(struct um_svalidator *v, const struct um_json *meta,
+			     const struct um_spath *p)
+{
+	check_labels(v, um_json_get(meta, "labels"), UM_SPATH_FIELD(p, "labels"));
+	check_annotations(v, um_json_get(meta, "annotations"), UM_SPATH_FIELD(p, "annotations"));
+}
+
 void um_sv_metadata(struct um_svalidator *v, const struct um_json *obj, const struct um_json *old)
 {
 	const struct um_json *meta = um_json_get(obj, "metadata");
 	const struct um_spath *p = UM_SPATH_FIELD(NULL, "metadata");
 
 	check_names(v, meta, p);
-	check_labels(v, um_json_get(meta, "labels"), UM_SPATH_FIELD(p, "labels"));
-	check_annotations(v, um_json_get(meta, "annotations"), UM_SPATH_FIELD(p, "annotations"));
+	um_sv_template_metadata(v, meta, p);
 	check_owners(v, um_json_get(meta, "ownerReferences"), UM_SPATH_FIELD(p, "ownerReferences"));
 	check_finalizers(v, um_json_get(meta, "finalizers"), UM_SPATH_FIELD(p, "finalizers"));
 	if (old)

@@ -5,8 +5,6 @@
 
 #define MAX_CONTAINERS 500
 
-static const struct um_spath *const spec_path = &(const struct um_spath){NULL, "spec", 0, false};
-
 /* ---- containers ---- */
 
 static bool used_before(const struct um_json *list, const struct um_json *end, const char *name)
@@ -18,16 +16,15 @@ static bool used_before(const struct um_json *list, const struct um_json *end, c
 }
 
 static void check_containers(struct um_svalidator *v, const struct um_json *spec, const char *field,
-			     bool init)
+			     bool init, const struct um_spath *up)
 {
 	const struct um_json *list = um_json_get(spec, field);
-	const struct um_spath *p = UM_SPATH_FIELD(spec_path, field);
+	const struct um_spath *p = UM_SPATH_FIELD(up, field);
 	struct um_spod_ctx ctx = {spec, um_json_get_bool(spec, "hostNetwork", false), init};
 	long i = 0;
 
 	if (list && list->len > MAX_CONTAINERS) {
-		um_cause_add(v->causes, "FieldValueTooMany",
-			     init ? "spec.initContainers" : "spec.containers",
+		um_cause_add(v->causes, "FieldValueTooMany", um_spath_str(v->causes->arena, p),
 			     "Too many: %u: must have at most %d items", list->len, MAX_CONTAINERS);
 		return;
 	}
@@ -43,11 +40,12 @@ static void check_containers(struct um_svalidator *v, const struct um_json *spec
 }
 
 /* A port of the node can serve one container only. */
-static void check_host_ports(struct um_svalidator *v, const struct um_json *spec)
+static void check_host_ports(struct um_svalidator *v, const struct um_json *spec,
+			     const struct um_spath *up)
 {
 	const struct um_json *containers = um_json_get(spec, "containers");
 	struct um_json *seen = um_json_new_arr(v->causes->arena);
-	const struct um_spath *list = UM_SPATH_FIELD(spec_path, "containers");
+	const struct um_spath *list = UM_SPATH_FIELD(up, "containers");
 	long c = 0;
 
 	um_json_foreach (it, containers) {
@@ -85,6 +83,10 @@ static void check_source(struct um_svalidator *v, const struct um_json *source,
 
 	if (!strcmp(source->key, "configMap") && !*um_json_get_str(source, "name", ""))
 		um_sv_required(v, UM_SPATH_FIELD(p, "name"), NULL);
+	/* Only a file system in memory has a bound here. */
+	if (!strcmp(source->key, "emptyDir") && um_json_get(source, "sizeLimit") &&
+	    strcmp(um_json_get_str(source, "medium", ""), "Memory"))
+		um_sv_not_yet(v, UM_SPATH_FIELD(p, "sizeLimit"));
 	if (!strcmp(source->key, "hostPath") && *path) {
 		const char *why = um_sformat_relative_path(*path == '/' ? path + 1 : path);
 
@@ -96,10 +98,11 @@ static void check_source(struct um_svalidator *v, const struct um_json *source,
 	}
 }
 
-static void check_volumes(struct um_svalidator *v, const struct um_json *spec)
+static void check_volumes(struct um_svalidator *v, const struct um_json *spec,
+			  const struct um_spath *up)
 {
 	const struct um_json *volumes = um_json_get(spec, "volumes");
-	const struct um_spath *p = UM_SPATH_FIELD(spec_path, "volumes");
+	const struct um_spath *p = UM_SPATH_FIELD(up, "volumes");
 	long i = 0;
 
 	um_json_foreach (it, volumes) {
@@ -147,11 +150,11 @@ static void check_toleration(struct um_svalidator *v, const struct um_json *t,
 		um_sv_invalid_str(v, UM_SPATH_FIELD(p, "operator"), value, why);
 }
 
-static void check_dns(struct um_svalidator *v, const struct um_json *spec)
+static void check_dns(struct um_svalidator *v, const struct um_json *spec,
+		      const struct um_spath *up)
 {
 	const struct um_json *servers = um_json_path(spec, "dnsConfig.nameservers");
-	const struct um_spath *p =
-		UM_SPATH_FIELD(UM_SPATH_FIELD(spec_path, "dnsConfig"), "nameservers");
+	const struct um_spath *p = UM_SPATH_FIELD(UM_SPATH_FIELD(up, "dnsConfig"), "nameservers");
 
 	if (!strcmp(um_json_get_str(spec, "dnsPolicy", ""), "None") && !um_json_first(servers))
 		um_sv_required(v, p,
@@ -160,42 +163,45 @@ static void check_dns(struct um_svalidator *v, const struct um_json *spec)
 		um_sv_invalid(v, p, servers, "must not have more than 3 nameservers");
 }
 
-static void check_names_used(struct um_svalidator *v, const struct um_json *spec, const char *field)
+static void check_names_used(struct um_svalidator *v, const struct um_json *spec, const char *field,
+			     const struct um_spath *up)
 {
 	const struct um_json *list = um_json_get(spec, field);
 	long i = 0;
 
 	um_json_foreach (it, list) {
 		const char *name = um_json_get_str(it, "name", "");
-		const struct um_spath *p = UM_SPATH_INDEX(UM_SPATH_FIELD(spec_path, field), i++);
+		const struct um_spath *p = UM_SPATH_INDEX(UM_SPATH_FIELD(up, field), i++);
 
 		if (*name && used_before(list, it, name))
 			um_sv_duplicate(v, p, name);
 	}
 }
 
-static void check_spec(struct um_svalidator *v, const struct um_json *spec)
+void um_sv_pod_spec(struct um_svalidator *v, const struct um_json *spec, const struct um_spath *up)
 {
 	const struct um_json *share = um_json_get(spec, "shareProcessNamespace");
-	const struct um_spath *tolerations = UM_SPATH_FIELD(spec_path, "tolerations");
+	const struct um_spath *tolerations = UM_SPATH_FIELD(up, "tolerations");
 	long i = 0;
 
-	check_containers(v, spec, "containers", false);
-	check_containers(v, spec, "initContainers", true);
-	check_host_ports(v, spec);
-	check_volumes(v, spec);
+	check_containers(v, spec, "containers", false, up);
+	check_containers(v, spec, "initContainers", true, up);
+	check_host_ports(v, spec, up);
+	check_volumes(v, spec, up);
 	um_json_foreach (it, um_json_get(spec, "tolerations"))
 		check_toleration(v, it, UM_SPATH_INDEX(tolerations, i++));
-	check_dns(v, spec);
-	check_names_used(v, spec, "schedulingGates");
+	check_dns(v, spec, up);
+	check_names_used(v, spec, "schedulingGates", up);
 	um_sv_seccomp(v, um_json_get(spec, "securityContext"),
-		      UM_SPATH_FIELD(spec_path, "securityContext"));
+		      UM_SPATH_FIELD(up, "securityContext"));
 	if (um_json_bool(share, false) && um_json_get_bool(spec, "hostPID", false))
-		um_sv_invalid(v, UM_SPATH_FIELD(spec_path, "shareProcessNamespace"), share,
+		um_sv_invalid(v, UM_SPATH_FIELD(up, "shareProcessNamespace"), share,
 			      "ShareProcessNamespace and HostPID cannot both be enabled");
 }
 
 /* ---- updates ---- */
+
+static const struct um_spath *const spec_path = &(const struct um_spath){NULL, "spec", 0, false};
 
 static bool in_list(const struct um_json *list, const struct um_json *n)
 {
@@ -291,7 +297,7 @@ void um_svalidate_pod(struct um_svalidator *v, const struct um_json *obj, const 
 		um_sv_required(v, UM_SPATH_FIELD(spec_path, "containers"), NULL);
 		return;
 	}
-	check_spec(v, spec);
+	um_sv_pod_spec(v, spec, spec_path);
 	if (old)
 		um_sv_pod_update(v, spec, um_json_get(old, "spec"));
 }

@@ -1,5 +1,5 @@
 /* An API server for tests: apiserver DIR [--port N] [--health-port N] [--event-ttl SECONDS]
- * [--node NAME]...
+ * [--fsync-delay-ms N] [--service-range CIDR] [--node-ports A-B] [--node NAME]...
  * Keeps everything below DIR, prints its URL when it listens, and ends on SIGTERM. For each --node
  * a certificate DIR/pki/node-NAME and a kubeconfig DIR/node-NAME.kubeconfig are made. */
 #include <limits.h>
@@ -47,17 +47,25 @@ static int make_node(const char *dir, const char *url, const char *name, struct 
 	return r;
 }
 
-static int run(const char *dir, int port, int health, int ttl_s, char **nodes, int n_nodes,
-	       struct um_error *err)
+struct args {
+	int port, health, ttl_s, delay_ms, n_nodes;
+	char *nodes[16];
+	const char *service_range, *node_ports;
+};
+
+static int run(const char *dir, const struct args *args, struct um_error *err)
 {
 	char data[PATH_MAX], pki[PATH_MAX], config[PATH_MAX], url[64];
 	struct um_serve_opts o = {.data_dir = data,
 				  .pki_dir = pki,
 				  .kubeconfig = config,
-				  .port = port,
-				  .health_port = health,
+				  .port = args->port,
+				  .health_port = args->health,
+				  .service_range = args->service_range,
+				  .node_port_range = args->node_ports,
+				  .inject_fsync_delay_ns = args->delay_ms * UM_NSEC_PER_MSEC,
 				  .no_scheduler = true,
-				  .event_ttl_ns = ttl_s * UM_NSEC_PER_SEC};
+				  .event_ttl_ns = args->ttl_s * UM_NSEC_PER_SEC};
 	int r;
 
 	snprintf(data, sizeof(data), "%s/data", dir);
@@ -67,8 +75,8 @@ static int run(const char *dir, int port, int health, int ttl_s, char **nodes, i
 	if (r < 0)
 		return r;
 	snprintf(url, sizeof(url), "https://127.0.0.1:%d", um_serve_port(serve));
-	for (int i = 0; i < n_nodes && !r; i++)
-		r = make_node(dir, url, nodes[i], err);
+	for (int i = 0; i < args->n_nodes && !r; i++)
+		r = make_node(dir, url, args->nodes[i], err);
 	if (!r)
 		r = um_loop_on_signal(loop, SIGTERM, on_term, NULL);
 	if (!r) {
@@ -80,38 +88,54 @@ static int run(const char *dir, int port, int health, int ttl_s, char **nodes, i
 	return r;
 }
 
+static bool read_number(struct args *args, const char *option, const char *text)
+{
+	const struct {
+		const char *option;
+		int min, max, *to;
+	} numbers[] = {
+		{"--port", 0, 65535, &args->port},
+		{"--health-port", 1, 65535, &args->health},
+		{"--event-ttl", 1, 86400, &args->ttl_s},
+		{"--fsync-delay-ms", 0, 60000, &args->delay_ms},
+	};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(numbers); i++)
+		if (!strcmp(option, numbers[i].option))
+			return !um_num_int(text, numbers[i].min, numbers[i].max, numbers[i].to);
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	struct um_error err = UM_ERROR_INIT;
-	char *nodes[16];
-	int n_nodes = 0, port = 0, health = 0, ttl_s = 0, r;
+	struct args args = {0};
+	int r;
 
 	if (argc < 2 || argc % 2) {
 		fprintf(stderr,
-			"usage: %s DIR [--port N] [--health-port N] [--event-ttl SECONDS] [--node "
+			"usage: %s DIR [--port N] [--health-port N] [--event-ttl SECONDS] "
+			"[--fsync-delay-ms N] [--service-range CIDR] [--node-ports A-B] [--node "
 			"NAME]...\n",
 			argv[0]);
 		return UM_EXIT_USAGE;
 	}
 	for (int i = 2; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--port") && um_num_int(argv[i + 1], 0, 65535, &port) == 0)
-			continue;
-		if (!strcmp(argv[i], "--health-port") &&
-		    um_num_int(argv[i + 1], 1, 65535, &health) == 0)
-			continue;
-		if (!strcmp(argv[i], "--event-ttl") &&
-		    um_num_int(argv[i + 1], 1, 86400, &ttl_s) == 0)
-			continue;
-		if (strcmp(argv[i], "--node") || n_nodes == 16) {
+		if (!strcmp(argv[i], "--node") && args.n_nodes < 16) {
+			args.nodes[args.n_nodes++] = argv[i + 1];
+		} else if (!strcmp(argv[i], "--service-range")) {
+			args.service_range = argv[i + 1];
+		} else if (!strcmp(argv[i], "--node-ports")) {
+			args.node_ports = argv[i + 1];
+		} else if (!read_number(&args, argv[i], argv[i + 1])) {
 			fprintf(stderr, "%s: bad option %s\n", argv[0], argv[i]);
 			return UM_EXIT_USAGE;
 		}
-		nodes[n_nodes++] = argv[i + 1];
 	}
 	um_log_init("server", UM_LOG_INFO, UM_LOG_TEXT);
 	if (um_loop_new(NULL, 2, &loop) < 0)
 		return UM_EXIT_FAILURE;
-	r = run(argv[1], port, health, ttl_s, nodes, n_nodes, &err);
+	r = run(argv[1], &args, &err);
 	if (r < 0)
 		fprintf(stderr, "%s: %s\n", argv[0], err.msg);
 	um_loop_free(loop);

@@ -9,10 +9,16 @@
 
 static inline const struct um_kind *kind_of(const char *kind)
 {
-	const struct um_kind *k = um_schema_find_kind("", "v1", kind);
+	static const char *const groups[] = {"",
+					     "coordination.k8s.io",
+					     "apps",
+					     "autoscaling",
+					     "discovery.k8s.io",
+					     "authentication.k8s.io"};
+	const struct um_kind *k = NULL;
 
-	if (!k)
-		k = um_schema_find_kind("coordination.k8s.io", "v1", kind);
+	for (size_t i = 0; i < UM_ARRAY_LEN(groups) && !k; i++)
+		k = um_schema_find_kind(groups[i], "v1", kind);
 	cr_assert(k, "no kind %s", kind);
 	return k;
 }

@@ -39,7 +39,11 @@ Test(schema, finds_kinds_resources_and_bodies)
 	cr_assert_null(um_schema_find_resource("", "v2", "pods"));
 	cr_assert_null(um_schema_find_resource("", "v1", "bindings"));
 	um_schema_kinds(&n);
-	cr_assert_eq(n, 7);
+	cr_assert_eq(n, 14);
+	cr_assert_str_eq(um_schema_find_resource("apps", "v1", "deployments")->short_names[0],
+			 "deploy");
+	cr_assert(um_schema_find_kind("autoscaling", "v1", "Scale"));
+	cr_assert_null(um_schema_find_resource("autoscaling", "v1", "scales"));
 }
 
 Test(schema, strict_decoding_names_unknown_and_duplicate_fields)
@@ -352,6 +356,154 @@ Test(schema, protobuf_becomes_the_json_form)
 		    "'runAsNonRoot':false,'runAsUser':-1}}],'securityContext':{"
 		    "'supplementalGroups':[7,8,300]},'volumes':[{'name':'v','emptyDir':{}}],"
 		    "'terminationGracePeriodSeconds':0},'status':{}}");
+}
+
+/* By the numbers that k8s.io/api's generated.proto gives. */
+Test(schema, protobuf_service)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(1 << 16);
+	struct um_buf svc = UM_BUF_INIT(1 << 16), m = UM_BUF_INIT(1 << 16),
+		      n = UM_BUF_INIT(1 << 16), q = UM_BUF_INIT(100);
+	struct um_error err = UM_ERROR_INIT;
+	struct um_json *obj;
+
+	put_str(&m, 1, "web");
+	put_msg(&svc, 1, &m);
+	put_str(&n, 1, "http");
+	put_str(&n, 2, "TCP");
+	put_int(&n, 3, 80);
+	put_int(&q, 1, 0);
+	put_int(&q, 2, 8080);
+	put_str(&q, 3, "");
+	put_msg(&n, 4, &q);
+	put_int(&n, 5, 0);
+	put_msg(&m, 1, &n);
+	put_entry(&m, 2, "app", "web");
+	put_str(&m, 3, "");
+	put_str(&m, 4, "NodePort");
+	put_str(&m, 7, "ClientIP");
+	put_int(&m, 13, 1);
+	put_int(&q, 1, 60);
+	put_msg(&n, 1, &q);
+	put_msg(&m, 14, &n);
+	put_str(&m, 17, "SingleStack");
+	put_str(&m, 18, "10.96.0.7");
+	put_str(&m, 19, "IPv4");
+	put_str(&m, 22, "Cluster");
+	put_msg(&svc, 2, &m);
+	put_msg(&m, 1, &n);
+	put_msg(&svc, 3, &m);
+	envelope(&b, "v1", "Service", &svc);
+	cr_assert_eq(decode(a, "Service", UM_ENC_PROTOBUF, b.data, b.len, UM_STRICT_STRICT, &obj,
+			    NULL, &err),
+		     0, "%s", err.msg);
+	assert_json(
+		a, obj,
+		"{'apiVersion':'v1','kind':'Service','metadata':{'name':'web'},'spec':{"
+		"'ports':[{'name':'http','protocol':'TCP','port':80,'targetPort':8080}],"
+		"'selector':{'app':'web'},'type':'NodePort','sessionAffinity':'ClientIP',"
+		"'publishNotReadyAddresses':true,'sessionAffinityConfig':{'clientIP':{"
+		"'timeoutSeconds':60}},'ipFamilyPolicy':'SingleStack','clusterIPs':['10.96.0.7'],"
+		"'ipFamilies':['IPv4'],'internalTrafficPolicy':'Cluster'},'status':{"
+		"'loadBalancer':{}}}");
+}
+
+static void put_template(struct um_buf *spec, unsigned field)
+{
+	struct um_buf t = UM_BUF_INIT(1 << 16), m = UM_BUF_INIT(1 << 16), c = UM_BUF_INIT(1 << 16);
+
+	put_entry(&m, 11, "app", "web");
+	put_msg(&t, 1, &m);
+	put_str(&c, 1, "c");
+	put_str(&c, 2, "i");
+	put_msg(&m, 2, &c);
+	put_msg(&t, 2, &m);
+	put_msg(spec, field, &t);
+}
+
+Test(schema, protobuf_deployment)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(1 << 16);
+	struct um_buf deploy = UM_BUF_INIT(1 << 16), m = UM_BUF_INIT(1 << 16),
+		      n = UM_BUF_INIT(1 << 16), q = UM_BUF_INIT(1 << 16);
+	struct um_error err = UM_ERROR_INIT;
+	struct um_json *obj;
+
+	put_str(&m, 1, "web");
+	put_msg(&deploy, 1, &m);
+	put_int(&m, 1, 0); /* replicas: 0 is kept */
+	put_entry(&n, 1, "app", "web");
+	put_msg(&m, 2, &n);
+	put_template(&m, 3);
+	put_str(&n, 1, "RollingUpdate");
+	put_int(&q, 1, 1);
+	put_int(&q, 2, 0);
+	put_str(&q, 3, "50%");
+	{
+		struct um_buf r = UM_BUF_INIT(1000);
+
+		put_msg(&r, 1, &q);
+		put_msg(&n, 2, &r);
+	}
+	put_msg(&m, 4, &n);
+	put_int(&m, 5, 0);
+	put_int(&m, 6, 3);
+	put_int(&m, 7, 1);
+	put_int(&m, 9, 60);
+	put_msg(&deploy, 2, &m);
+	put_int(&m, 1, 4);
+	put_int(&m, 2, 0);
+	put_int(&m, 7, 2);
+	put_msg(&deploy, 3, &m);
+	envelope(&b, "apps/v1", "Deployment", &deploy);
+	cr_assert_eq(decode(a, "Deployment", UM_ENC_PROTOBUF, b.data, b.len, UM_STRICT_STRICT, &obj,
+			    NULL, &err),
+		     0, "%s", err.msg);
+	assert_json(
+		a, obj,
+		"{'apiVersion':'apps/v1','kind':'Deployment','metadata':{'name':'web'},'spec':{"
+		"'replicas':0,'selector':{'matchLabels':{'app':'web'}},'template':{'metadata':{"
+		"'labels':{'app':'web'}},'spec':{'containers':[{'name':'c','image':'i'}]}},"
+		"'strategy':{'type':'RollingUpdate','rollingUpdate':{'maxUnavailable':'50%'}},"
+		"'revisionHistoryLimit':3,'paused':true,'progressDeadlineSeconds':60},'status':{"
+		"'observedGeneration':4,'readyReplicas':2}}");
+}
+
+/* Types of one name in two groups: each its own. */
+Test(schema, protobuf_endpoint_ports_differ)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(1 << 16), c = UM_BUF_INIT(1 << 16);
+	struct um_buf top = UM_BUF_INIT(1000), m = UM_BUF_INIT(1000), n = UM_BUF_INIT(1000);
+	struct um_json *obj;
+
+	put_int(&n, 2, 80);
+	put_str(&n, 3, "UDP");
+	put_msg(&m, 3, &n);
+	put_msg(&top, 2, &m);
+	envelope(&b, "v1", "Endpoints", &top);
+	cr_assert_eq(decode(a, "Endpoints", UM_ENC_PROTOBUF, b.data, b.len, UM_STRICT_STRICT, &obj,
+			    NULL, NULL),
+		     0);
+	assert_json(a, um_json_get(obj, "subsets"), "[{'ports':[{'port':80,'protocol':'UDP'}]}]");
+	put_str(&n, 2, "UDP");
+	put_int(&n, 3, 80);
+	put_msg(&top, 3, &n);
+	put_str(&top, 4, "IPv4");
+	put_int(&m, 1, 0); /* conditions.ready: false is kept */
+	put_str(&n, 1, "10.0.0.1");
+	put_msg(&n, 2, &m);
+	put_msg(&top, 2, &n);
+	envelope(&c, "discovery.k8s.io/v1", "EndpointSlice", &top);
+	cr_assert_eq(decode(a, "EndpointSlice", UM_ENC_PROTOBUF, c.data, c.len, UM_STRICT_STRICT,
+			    &obj, NULL, NULL),
+		     0);
+	assert_json(a, obj,
+		    "{'apiVersion':'discovery.k8s.io/v1','kind':'EndpointSlice','ports':[{"
+		    "'protocol':'UDP','port':80}],'addressType':'IPv4','endpoints':[{'addresses':["
+		    "'10.0.0.1'],'conditions':{'ready':false}}]}");
 }
 
 Test(schema, protobuf_bytes_become_base64)

@@ -94,17 +94,34 @@ Test(openapi, references_are_complete)
 Test(openapi, index_and_unknown_groups)
 {
 	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(1 << 20), small = UM_BUF_INIT(1000);
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(8 << 20), small = UM_BUF_INIT(1000);
 	struct um_json *index;
 
 	cr_assert_eq(um_schema_openapi_v3_index(&b), 0);
 	cr_assert_eq(um_json_parse(a, b.data, b.len, NULL, &index, NULL), 0);
 	index = um_json_get(index, "paths");
-	cr_assert_eq(index->len, 2);
+	cr_assert_eq(index->len, 4);
+	cr_assert(um_json_get(index, "apis/apps/v1"));
 	cr_assert(strstr(um_json_get_str(um_json_get(index, "api/v1"), "serverRelativeURL", ""),
 			 "/openapi/v3/api/v1?hash="));
 	cr_assert(um_json_get(index, "apis/coordination.k8s.io/v1"));
 	um_buf_clear(&b);
 	cr_assert_eq(um_schema_openapi_v3("nobody", "v1", &b), -ENOENT);
 	cr_assert_eq(um_schema_openapi_v3("", "v1", &small), -EMSGSIZE);
+}
+
+Test(openapi, apps_has_scale_and_its_templates)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(32 << 20);
+	struct um_json *doc = document(a, "apps", "v1");
+	const struct um_json *scale = operation(
+		doc, "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale", "patch");
+
+	assert_json(a, um_json_get(scale, "x-kubernetes-group-version-kind"),
+		    "{'group':'autoscaling','version':'v1','kind':'Scale'}");
+	schema(doc, "io.k8s.api.autoscaling.v1.Scale");
+	schema(doc, CORE "PodTemplateSpec");
+	schema(doc, "io.k8s.api.apps.v1.DeploymentStrategy");
+	doc = document(a, "discovery.k8s.io", "v1");
+	schema(doc, "io.k8s.api.discovery.v1.EndpointPort");
 }

@@ -9,6 +9,7 @@ static struct um_json *made(struct um_arena *a, const char *kind, const char *te
 	cr_assert_eq(um_schema_check_tree(kind_of(kind), obj, UM_STRICT_STRICT, a, NULL, &err), 0,
 		     "%s: %s", text, err.msg);
 	cr_assert_eq(um_schema_default(kind_of(kind), obj, a), 0);
+	um_schema_carry_over(kind_of(kind), obj, NULL, a);
 	return obj;
 }
 
@@ -106,6 +107,135 @@ Test(schema_default, other_kinds)
 	cr_assert_null(um_json_path(obj, "spec.finalizers"));
 }
 
+Test(schema_default, service)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+
+	assert_json(
+		a,
+		made(a, "Service",
+		     "{'spec':{'clusterIP':'10.96.0.9','ports':[{'port':80},{'port':81,"
+		     "'targetPort':'web'},{'port':82,'targetPort':0}]}}"),
+		"{'apiVersion':'v1','kind':'Service','spec':{'clusterIP':'10.96.0.9','clusterIPs'"
+		":['10.96.0.9'],'ports':[{'port':80,'protocol':'TCP','targetPort':80},{'port':81,"
+		"'protocol':'TCP','targetPort':'web'},{'port':82,'protocol':'TCP','targetPort':"
+		"82}],'type':'ClusterIP','sessionAffinity':'None','internalTrafficPolicy':"
+		"'Cluster','ipFamilies':['IPv4'],'ipFamilyPolicy':'SingleStack'},'status':{"
+		"'loadBalancer':{}}}");
+	assert_json(
+		a,
+		made(a, "Service",
+		     "{'spec':{'type':'LoadBalancer','sessionAffinity':'ClientIP','ports':[]}}"),
+		"{'apiVersion':'v1','kind':'Service','spec':{'ports':[],'type':'LoadBalancer',"
+		"'sessionAffinity':'ClientIP','sessionAffinityConfig':{'clientIP':{'timeoutSeconds'"
+		":"
+		"10800}},'externalTrafficPolicy':'Cluster','allocateLoadBalancerNodePorts':true,"
+		"'internalTrafficPolicy':'Cluster','ipFamilies':['IPv4'],'ipFamilyPolicy':"
+		"'SingleStack'},'status':{'loadBalancer':{}}}");
+	assert_json(a, made(a, "Service", "{'spec':{'type':'ExternalName','externalName':'a.b'}}"),
+		    "{'apiVersion':'v1','kind':'Service','spec':{'type':'ExternalName',"
+		    "'externalName':'a.b','sessionAffinity':'None'},'status':{'loadBalancer':{}}}");
+}
+
+Test(schema_default, deployment)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	struct um_json *obj =
+		made(a, "Deployment",
+		     "{'spec':{'selector':{'matchLabels':{'a':'b'}},'strategy':{'rollingUpdate':{"
+		     "'maxSurge':1}},'template':{'metadata':{'labels':{'a':'b'}},'spec':{"
+		     "'hostNetwork':true,'containers':[{'name':'c','image':'i','ports':[{"
+		     "'containerPort':80}],'resources':{'limits':{'cpu':'1'}}}]}}}}");
+
+	/* A template is not given what only pods get: requests, host ports, service links. */
+	assert_json(
+		a, um_json_get(obj, "spec"),
+		"{'selector':{'matchLabels':{'a':'b'}},'strategy':{'type':'RollingUpdate',"
+		"'rollingUpdate':{'maxSurge':1,'maxUnavailable':'25%'}},'template':{'metadata':{"
+		"'labels':{'a':'b'}},'spec':{'hostNetwork':true,'containers':[{'name':'c',"
+		"'image':'i','ports':[{'containerPort':80,'protocol':'TCP'}],'resources':{"
+		"'limits':{'cpu':'1'}},'terminationMessagePath':'/dev/termination-log',"
+		"'terminationMessagePolicy':'File','imagePullPolicy':'Always'}],"
+		"'restartPolicy':'Always','terminationGracePeriodSeconds':30,'dnsPolicy':"
+		"'ClusterFirst','securityContext':{},'schedulerName':'default-scheduler'}},"
+		"'replicas':1,'revisionHistoryLimit':10,'progressDeadlineSeconds':600}");
+	cr_assert(um_json_get(obj, "status"));
+	obj = made(a, "Deployment", "{'spec':{'replicas':0,'strategy':{'type':'Recreate'}}}");
+	cr_assert_eq(um_json_get_i64(obj, "spec.replicas", -1), 0);
+	cr_assert_null(um_json_path(obj, "spec.strategy.rollingUpdate"));
+	obj = made(a, "ReplicaSet", "{'spec':{}}");
+	cr_assert_eq(um_json_get_i64(obj, "spec.replicas", -1), 1);
+	cr_assert_eq(um_json_get_i64(obj, "status.replicas", -1), 0);
+}
+
+/* What a Service becomes when the stored one is replaced by a manifest. */
+static const struct {
+	const char *old, *now, *want; /* specs; want: what must be in the result, null: absent */
+} carried[] = {
+	/* an address that is left out stays */
+	{"{'type':'ClusterIP','clusterIP':'10.96.0.9','clusterIPs':['10.96.0.9']}", "{}",
+	 "{'clusterIP':'10.96.0.9','clusterIPs':['10.96.0.9']}"},
+	{"{'type':'ClusterIP','clusterIP':'10.96.0.9','clusterIPs':['10.96.0.9']}",
+	 "{'clusterIP':'10.96.0.9'}", "{'clusterIPs':['10.96.0.9']}"},
+	{"{'type':'ClusterIP','clusterIP':'10.96.0.9','clusterIPs':['10.96.0.9']}",
+	 "{'clusterIP':'10.96.0.8'}", "{'clusterIP':'10.96.0.8','clusterIPs':['10.96.0.8']}"},
+	{"{'type':'ClusterIP','clusterIP':'10.96.0.9','clusterIPs':['10.96.0.9']}",
+	 "{'type':'NodePort'}", "{'clusterIP':'10.96.0.9'}"},
+	/* node ports by name, unless they serve another port now */
+	{"{'type':'NodePort','ports':[{'name':'a','port':1,'nodePort':30001},{'name':'b','port':2,"
+	 "'nodePort':30002}]}",
+	 "{'type':'NodePort','ports':[{'name':'b','port':7},{'name':'a','port':1}]}",
+	 "{'ports.0.nodePort':30002,'ports.1.nodePort':30001}"},
+	{"{'type':'NodePort','ports':[{'name':'a','port':1,'nodePort':30001}]}",
+	 "{'type':'NodePort','ports':[{'name':'a','port':1},{'name':'b','port':2,'nodePort':30001}]"
+	 "}",
+	 "{'ports.0.nodePort':null,'ports.1.nodePort':30001}"},
+	/* a type without them loses them */
+	{"{'type':'NodePort','ports':[{'port':1,'nodePort':30001}],'externalTrafficPolicy':"
+	 "'Cluster'}",
+	 "{'type':'ClusterIP','ports':[{'port':1,'nodePort':30001}],'externalTrafficPolicy':"
+	 "'Cluster'}",
+	 "{'ports.0.nodePort':null,'externalTrafficPolicy':null}"},
+	{"{'type':'NodePort','ports':[{'port':1,'nodePort':30001}]}",
+	 "{'type':'ClusterIP','ports':[{'port':1,'nodePort':30002}]}",
+	 "{'ports.0.nodePort':30002}"},
+	{"{'type':'LoadBalancer','allocateLoadBalancerNodePorts':true,'ports':[{'port':1,'nodePort'"
+	 ":"
+	 "30001}]}",
+	 "{'type':'NodePort','allocateLoadBalancerNodePorts':true,'ports':[{'port':1}]}",
+	 "{'ports.0.nodePort':30001,'allocateLoadBalancerNodePorts':null}"},
+	{"{'type':'ClusterIP','clusterIP':'10.96.0.9','clusterIPs':['10.96.0.9'],'ipFamilies':['"
+	 "IPv4'"
+	 "],'ipFamilyPolicy':'SingleStack','internalTrafficPolicy':'Cluster'}",
+	 "{'type':'ExternalName','externalName':'a','clusterIP':'10.96.0.9','clusterIPs':["
+	 "'10.96.0.9'],'ipFamilies':['IPv4'],'ipFamilyPolicy':'SingleStack',"
+	 "'internalTrafficPolicy':'Cluster'}",
+	 "{'clusterIP':null,'clusterIPs':null,'ipFamilies':null,'ipFamilyPolicy':null,"
+	 "'internalTrafficPolicy':null}"},
+};
+
+Test(schema_carry_over, services)
+{
+	for (size_t i = 0; i < UM_ARRAY_LEN(carried); i++) {
+		_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+		struct um_json *now = um_json_new_obj(a), *old = um_json_new_obj(a);
+
+		um_json_set(a, old, "spec", parse(a, carried[i].old));
+		um_json_set(a, now, "spec", parse(a, carried[i].now));
+		cr_assert_eq(um_schema_default(kind_of("Service"), now, a), 0);
+		um_schema_carry_over(kind_of("Service"), now, old, a);
+		um_json_foreach (it, parse(a, carried[i].want)) {
+			const struct um_json *got = um_json_path(um_json_get(now, "spec"), it->key);
+
+			if (it->type == UM_JSON_NULL)
+				cr_expect_null(got, "%zu %s", i, it->key);
+			else
+				cr_expect(um_json_equal(got, it), "%zu %s: %s", i, it->key,
+					  text_of(a, now));
+		}
+	}
+}
+
 /* ---- validation ---- */
 
 #define POD(spec) "{'metadata':{'name':'p','namespace':'d'},'spec':{" spec "}}"
@@ -114,9 +244,194 @@ Test(schema_default, other_kinds)
 #define NOT_YET "Forbidden: not supported by Umiak yet"
 #define META(fields) "{'metadata':{'name':'p','namespace':'d'," fields "},'spec':{" C "}}"
 
+#define NAMED "'metadata':{'name':'a','namespace':'d'}"
+#define SERVICE(spec) "{" NAMED ",'spec':{" spec "}}"
+#define PORT "'ports':[{'port':80}]"
+#define POD_OF(fields) "'template':{'metadata':{'labels':{'a':'b'}},'spec':{" fields "}}"
+#define SELECT "'selector':{'matchLabels':{'a':'b'}}"
+#define DEPLOY(fields) "{" NAMED ",'spec':{" SELECT "," POD_OF(C) "," fields "}}"
+#define TEMPLATE(fields) "{" NAMED ",'spec':{" SELECT "," POD_OF(fields) "}}"
+#define SLICE(fields) "{" NAMED ",'addressType':'IPv4'," fields "}"
+
 static const struct {
 	const char *kind, *text, *field, *reason, *message; /* message: a part of it */
 } wrong[] = {
+	{"Service", SERVICE(""), "spec.ports", "FieldValueRequired", "Required value"},
+	{"Service", "{'metadata':{'name':'1a','namespace':'d'},'spec':{" PORT "}}", "metadata.name",
+	 "FieldValueInvalid", "Invalid value: \"1a\": a DNS-1035 label must consist of"},
+	{"Service", SERVICE("'ports':[{'port':80},{'port':81,'name':'b'}]"), "spec.ports[0].name",
+	 "FieldValueRequired", ""},
+	{"Service", SERVICE("'ports':[{'port':80,'name':'a'},{'port':81,'name':'a'}]"),
+	 "spec.ports[1].name", "FieldValueDuplicate", "Duplicate value: \"a\""},
+	{"Service", SERVICE("'ports':[{'port':80,'name':'a'},{'port':80,'name':'b'}]"),
+	 "spec.ports[1]", "FieldValueDuplicate", ""},
+	{"Service", SERVICE("'ports':[{'targetPort':80}]"), "spec.ports[0].port",
+	 "FieldValueInvalid", "Invalid value: 0: must be between 1 and 65535, inclusive"},
+	{"Service", SERVICE("'ports':[{'port':70000,'targetPort':80}]"), "spec.ports[0].port",
+	 "FieldValueInvalid", "must be between 1 and 65535"},
+	{"Service", SERVICE("'ports':[{'port':80,'targetPort':'UP'}]"), "spec.ports[0].targetPort",
+	 "FieldValueInvalid", "alpha-numeric"},
+	{"Service", SERVICE("'ports':[{'port':80,'targetPort':70000}]"), "spec.ports[0].targetPort",
+	 "FieldValueInvalid", "must be between 1 and 65535"},
+	{"Service", SERVICE("'ports':[{'port':80,'protocol':'tcp'}]"), "spec.ports[0].protocol",
+	 "FieldValueNotSupported", "supported values: \"SCTP\", \"TCP\", \"UDP\""},
+	{"Service", SERVICE("'ports':[{'port':80,'protocol':'SCTP'}]"), "spec.ports[0].protocol",
+	 "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE("'ports':[{'port':80,'nodePort':30000}]"), "spec.ports[0].nodePort",
+	 "FieldValueForbidden", "may not be used when `type` is 'ClusterIP'"},
+	{"Service",
+	 SERVICE("'type':'NodePort','ports':[{'name':'a','port':80,'nodePort':30000},{'name':'b',"
+		 "'port':81,'nodePort':30000}]"),
+	 "spec.ports[1].nodePort", "FieldValueDuplicate", "30000"},
+	{"Service", SERVICE(PORT ",'type':'Magic'"), "spec.type", "FieldValueNotSupported",
+	 "\"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\""},
+	{"Service", SERVICE(PORT ",'clusterIP':'1.2.3'"), "spec.clusterIPs[0]", "FieldValueInvalid",
+	 "must be a valid IP address"},
+	{"Service", SERVICE(PORT ",'clusterIP':'fd00::1'"), "spec.clusterIPs[0]",
+	 "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE(PORT ",'clusterIP':'10.96.0.1','clusterIPs':['10.96.0.2']"),
+	 "spec.clusterIPs", "FieldValueInvalid", "first value must match `clusterIP`"},
+	{"Service", SERVICE(PORT ",'clusterIPs':['10.96.0.2']"), "spec.clusterIPs",
+	 "FieldValueInvalid", "must be empty when `clusterIP` is not specified"},
+	{"Service", SERVICE(PORT ",'clusterIP':'10.96.0.1','clusterIPs':['10.96.0.1','fd00::1']"),
+	 "spec.clusterIPs[1]", "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE(PORT ",'clusterIP':'None','type':'NodePort'"), "spec.clusterIPs[0]",
+	 "FieldValueInvalid", "may not be set to 'None' for NodePort services"},
+	{"Service", SERVICE("'type':'ExternalName'"), "spec.externalName", "FieldValueRequired",
+	 ""},
+	{"Service", SERVICE("'type':'ExternalName','externalName':'-a'"), "spec.externalName",
+	 "FieldValueInvalid", "RFC 1123 subdomain"},
+	{"Service", SERVICE("'type':'ExternalName','externalName':'a','clusterIP':'10.96.0.1'"),
+	 "spec.clusterIPs", "FieldValueForbidden", "may not be set for ExternalName services"},
+	{"Service", SERVICE(PORT ",'sessionAffinity':'Sticky'"), "spec.sessionAffinity",
+	 "FieldValueNotSupported", "\"ClientIP\", \"None\""},
+	{"Service",
+	 SERVICE(PORT ",'sessionAffinity':'ClientIP','sessionAffinityConfig':{'clientIP':{"
+		      "'timeoutSeconds':0}}"),
+	 "spec.sessionAffinityConfig.clientIP.timeoutSeconds", "FieldValueInvalid",
+	 "must be greater than 0 and less than 86400"},
+	{"Service", SERVICE(PORT ",'selector':{'a b':'c'}"), "spec.selector", "FieldValueInvalid",
+	 "name part"},
+	{"Service", SERVICE(PORT ",'externalTrafficPolicy':'Cluster'"),
+	 "spec.externalTrafficPolicy", "FieldValueInvalid", "externally-accessible services"},
+	{"Service", SERVICE(PORT ",'type':'NodePort','externalTrafficPolicy':'Local'"),
+	 "spec.externalTrafficPolicy", "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE(PORT ",'internalTrafficPolicy':'Local'"), "spec.internalTrafficPolicy",
+	 "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE(PORT ",'externalIPs':['1.2.3.4']"), "spec.externalIPs",
+	 "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE(PORT ",'trafficDistribution':'PreferClose'"),
+	 "spec.trafficDistribution", "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE(PORT ",'ipFamilyPolicy':'PreferDualStack'"), "spec.ipFamilyPolicy",
+	 "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE(PORT ",'ipFamilies':['IPv6']"), "spec.ipFamilies",
+	 "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE(PORT ",'type':'LoadBalancer','loadBalancerSourceRanges':['1.0.0.0/8']"),
+	 "spec.loadBalancerSourceRanges", "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE(PORT ",'type':'LoadBalancer','loadBalancerClass':'a/b'"),
+	 "spec.loadBalancerClass", "FieldValueForbidden", NOT_YET},
+	{"Service", SERVICE(PORT ",'type':'LoadBalancer','allocateLoadBalancerNodePorts':false"),
+	 "spec.allocateLoadBalancerNodePorts", "FieldValueForbidden", NOT_YET},
+	{"ServiceAccount", "{" NAMED ",'imagePullSecrets':[{'name':'a'}]}", "imagePullSecrets",
+	 "FieldValueForbidden", NOT_YET},
+	{"Endpoints", "{" NAMED ",'subsets':[{'ports':[{'port':1}]}]}", "subsets[0]",
+	 "FieldValueRequired", "must specify `addresses` or `notReadyAddresses`"},
+	{"Endpoints", "{" NAMED ",'subsets':[{'addresses':[{}]}]}", "subsets[0].addresses[0].ip",
+	 "FieldValueRequired", ""},
+	{"Endpoints", "{" NAMED ",'subsets':[{'addresses':[{'ip':'127.0.0.1'}]}]}",
+	 "subsets[0].addresses[0].ip", "FieldValueInvalid", "may not be in the loopback range"},
+	{"Endpoints",
+	 "{" NAMED ",'subsets':[{'addresses':[{'ip':'10.0.0.1'}],'ports':[{'port':1},{'port':2,"
+	 "'name':'b'}]}]}",
+	 "subsets[0].ports[0].name", "FieldValueRequired", ""},
+	{"Endpoints", "{" NAMED ",'subsets':[{'addresses':[{'ip':'10.0.0.1'}],'ports':[{}]}]}",
+	 "subsets[0].ports[0].port", "FieldValueRequired", ""},
+	{"EndpointSlice", "{" NAMED "}", "addressType", "FieldValueRequired", ""},
+	{"EndpointSlice", "{" NAMED ",'addressType':'IPv6'}", "addressType", "FieldValueForbidden",
+	 NOT_YET},
+	{"EndpointSlice", SLICE("'endpoints':[{}]"), "endpoints[0].addresses", "FieldValueRequired",
+	 ""},
+	{"EndpointSlice", SLICE("'endpoints':[{'addresses':['fd00::1']}]"),
+	 "endpoints[0].addresses[0]", "FieldValueInvalid", "must be a valid IPv4 address"},
+	{"EndpointSlice", SLICE("'ports':[{'port':1},{'port':2}]"), "ports[1].name",
+	 "FieldValueDuplicate", ""},
+	{"EndpointSlice", SLICE("'ports':[{'port':1,'name':'A'}]"), "ports[0].name",
+	 "FieldValueInvalid", "RFC 1123 label"},
+	{"ControllerRevision", "{" NAMED ",'revision':1}", "data", "FieldValueRequired", ""},
+	{"ControllerRevision", "{" NAMED ",'data':{},'revision':-1}", "revision",
+	 "FieldValueInvalid", "must be greater than or equal to 0"},
+	{"Deployment", "{" NAMED ",'spec':{" POD_OF(C) "}}", "spec.selector", "FieldValueRequired",
+	 "Required value"},
+	{"Deployment", "{" NAMED ",'spec':{'selector':{}," POD_OF(C) "}}", "spec.selector",
+	 "FieldValueInvalid", "empty selector is invalid for deployment"},
+	{"Deployment", "{" NAMED ",'spec':{'selector':{'matchLabels':{'a':'c'}}," POD_OF(C) "}}",
+	 "spec.template.metadata.labels", "FieldValueInvalid",
+	 "Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"},
+	{"Deployment",
+	 "{" NAMED
+	 ",'spec':{'selector':{'matchExpressions':[{'key':'a','operator':'NotIn','values':"
+	 "['b']}]}," POD_OF(C) "}}",
+	 "spec.template.metadata.labels", "FieldValueInvalid", "does not match"},
+	{"Deployment",
+	 "{" NAMED ",'spec':{'selector':{'matchLabels':{'a':'b'},'matchExpressions':[{'key':'c',"
+	 "'operator':'DoesNotExist','values':['x']}]}," POD_OF(C) "}}",
+	 "spec.selector.matchExpressions[0].values", "FieldValueForbidden",
+	 "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"},
+	{"Deployment", DEPLOY("'replicas':-1"), "spec.replicas", "FieldValueInvalid",
+	 "Invalid value: -1: must be greater than or equal to 0"},
+	{"Deployment", DEPLOY("'minReadySeconds':-1"), "spec.minReadySeconds", "FieldValueInvalid",
+	 ""},
+	{"Deployment", DEPLOY("'revisionHistoryLimit':-1"), "spec.revisionHistoryLimit",
+	 "FieldValueInvalid", ""},
+	{"Deployment", DEPLOY("'progressDeadlineSeconds':5,'minReadySeconds':5"),
+	 "spec.progressDeadlineSeconds", "FieldValueInvalid",
+	 "Invalid value: 5: must be greater than minReadySeconds"},
+	{"Deployment", DEPLOY("'strategy':{'type':'Blue'}"), "spec.strategy.type",
+	 "FieldValueNotSupported", "\"Recreate\", \"RollingUpdate\""},
+	{"Deployment", DEPLOY("'strategy':{'type':'Recreate','rollingUpdate':{'maxSurge':1}}"),
+	 "spec.strategy.rollingUpdate", "FieldValueForbidden",
+	 "may not be specified when strategy `type` is 'Recreate'"},
+	{"Deployment", DEPLOY("'strategy':{'rollingUpdate':{'maxSurge':0,'maxUnavailable':'0%'}}"),
+	 "spec.strategy.rollingUpdate.maxUnavailable", "FieldValueInvalid",
+	 "may not be 0 when `maxSurge` is 0"},
+	{"Deployment", DEPLOY("'strategy':{'rollingUpdate':{'maxUnavailable':'101%'}}"),
+	 "spec.strategy.rollingUpdate.maxUnavailable", "FieldValueInvalid",
+	 "must not be greater than 100%"},
+	{"Deployment", DEPLOY("'strategy':{'rollingUpdate':{'maxSurge':'few'}}"),
+	 "spec.strategy.rollingUpdate.maxSurge", "FieldValueInvalid",
+	 "a valid percent string must be a numeric string"},
+	{"Deployment", DEPLOY("'strategy':{'rollingUpdate':{'maxSurge':-1}}"),
+	 "spec.strategy.rollingUpdate.maxSurge", "FieldValueInvalid",
+	 "must be greater than or equal to 0"},
+	{"Deployment", TEMPLATE("'containers':[]"), "spec.template.spec.containers",
+	 "FieldValueRequired", ""},
+	{"Deployment", TEMPLATE(C ",'restartPolicy':'Never'"), "spec.template.spec.restartPolicy",
+	 "FieldValueNotSupported", "Unsupported value: \"Never\": supported values: \"Always\""},
+	{"Deployment", TEMPLATE(C ",'activeDeadlineSeconds':5"),
+	 "spec.template.spec.activeDeadlineSeconds", "FieldValueForbidden",
+	 "activeDeadlineSeconds in ReplicaSet is not Supported"},
+	{"Deployment", TEMPLATE("'containers':[{'name':'c','image':'i','lifecycle':{}}]"),
+	 "spec.template.spec.containers[0].lifecycle", "FieldValueForbidden", NOT_YET},
+	{"Deployment", TEMPLATE(C ",'volumes':[{'name':'v','emptyDir':{'sizeLimit':'1'}}]"),
+	 "spec.template.spec.volumes[0].emptyDir.sizeLimit", "FieldValueForbidden", NOT_YET},
+	{"Deployment",
+	 TEMPLATE("'containers':[{'name':'c','image':'i','volumeMounts':[{'name':'v','mountPath':"
+		  "'/a'}]}]"),
+	 "spec.template.spec.containers[0].volumeMounts[0].name", "FieldValueNotFound", ""},
+	{"Deployment",
+	 "{" NAMED
+	 ",'spec':{'selector':{'matchLabels':{'a':'b'}},'template':{'metadata':{'labels':{"
+	 "'a':'b','x y':'z'}},'spec':{" C "}}}}",
+	 "spec.template.metadata.labels", "FieldValueInvalid", "name part"},
+	{"ReplicaSet", TEMPLATE(C ",'affinity':{'podAffinity':{}}"),
+	 "spec.template.spec.affinity.podAffinity", "FieldValueForbidden", NOT_YET},
+	{"ReplicaSet", "{" NAMED ",'spec':{'selector':{'matchLabels':{'a':'c'}}," POD_OF(C) "}}",
+	 "spec.template.metadata.labels", "FieldValueInvalid", "does not match"},
+	{"ReplicaSet",
+	 "{" NAMED ",'spec':{" SELECT "," POD_OF(C) "},'status':{'replicas':1,'readyReplicas':2}}",
+	 "status.readyReplicas", "FieldValueInvalid", "cannot be greater than status.replicas"},
+	{"TokenRequest", "{'spec':{'boundObjectRef':{'kind':'Car'}}}", "spec.boundObjectRef.kind",
+	 "FieldValueNotSupported", ""},
 	{"Pod", "{'metadata':{'namespace':'d'},'spec':{" C "}}", "metadata.name",
 	 "FieldValueRequired", "Required value: name or generateName is required"},
 	{"Pod", "{'metadata':{'name':'A_','namespace':'d'},'spec':{" C "}}", "metadata.name",
@@ -178,8 +493,12 @@ static const struct {
 	{"Pod", IN_C("'ports':[{'containerPort':1,'protocol':'X'}]"),
 	 "spec.containers[0].ports[0].protocol", "FieldValueNotSupported",
 	 "\"SCTP\", \"TCP\", \"UDP\""},
-	{"Pod", IN_C("'ports':[{'containerPort':1,'hostPort':9},{'containerPort':2,'hostPort':9}]"),
+	{"Pod",
+	 POD("'hostNetwork':true,'containers':[{'name':'c','image':'i','ports':[{'containerPort':9,"
+	     "'hostPort':9},{'containerPort':9,'hostPort':9}]}]"),
 	 "spec.containers[0].ports[1].hostPort", "FieldValueDuplicate", "\"TCP//9\""},
+	{"Pod", IN_C("'ports':[{'containerPort':1,'hostPort':9}]"),
+	 "spec.containers[0].ports[0].hostPort", "FieldValueForbidden", NOT_YET},
 	{"Pod",
 	 POD("'hostNetwork':true,'containers':[{'name':'c','image':'i','ports':[{'containerPort':1,"
 	     "'hostPort':2}]}]"),
@@ -296,9 +615,60 @@ static const struct {
 	{"Pod",
 	 POD(C
 	     ",'affinity':{'nodeAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':{}}}"),
-	 "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution."
-	 "nodeSelectorTerms",
-	 "FieldValueRequired", ""},
+	 "spec.affinity.nodeAffinity", "FieldValueForbidden", NOT_YET},
+	{"Pod",
+	 POD(C ",'affinity':{'podAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{"
+	       "'topologyKey':'k/h'}]}}"),
+	 "spec.affinity.podAffinity", "FieldValueForbidden", NOT_YET},
+	{"Pod",
+	 POD(C ",'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':"
+	       "[{'topologyKey':'k/h'}]}}"),
+	 "spec.affinity.podAntiAffinity", "FieldValueForbidden", NOT_YET},
+	{"Pod",
+	 POD(C ",'topologySpreadConstraints':[{'maxSkew':1,'topologyKey':'z','whenUnsatisfiable':"
+	       "'DoNotSchedule'}]"),
+	 "spec.topologySpreadConstraints", "FieldValueForbidden", NOT_YET},
+	{"Pod", IN_C("'stdin':true,'stdinOnce':true"), "spec.containers[0].stdinOnce",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", IN_C("'terminationMessagePolicy':'FallbackToLogsOnError'"),
+	 "spec.containers[0].terminationMessagePolicy", "FieldValueForbidden", NOT_YET},
+	{"Pod", IN_C("'livenessProbe':{'tcpSocket':{'port':1},'terminationGracePeriodSeconds':1}"),
+	 "spec.containers[0].livenessProbe.terminationGracePeriodSeconds", "FieldValueForbidden",
+	 NOT_YET},
+	{"Pod", POD(C ",'volumes':[{'name':'v','emptyDir':{'sizeLimit':'1Mi'}}]"),
+	 "spec.volumes[0].emptyDir.sizeLimit", "FieldValueForbidden", NOT_YET},
+	{"Pod",
+	 IN_C("'env':[{'name':'a','valueFrom':{'resourceFieldRef':{'resource':"
+	      "'limits.ephemeral-storage'}}}]"),
+	 "spec.containers[0].env[0].valueFrom.resourceFieldRef.resource", "FieldValueForbidden",
+	 NOT_YET},
+	{"Pod", IN_C("'securityContext':{'capabilities':{'drop':['ALL','NET']}}"),
+	 "spec.containers[0].securityContext.capabilities.drop[1]", "FieldValueInvalid",
+	 "is no capability of Linux"},
+	{"Pod", POD(C ",'subdomain':'s'"), "spec.subdomain", "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'readinessGates':[{'conditionType':'a'}]"), "spec.readinessGates",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'imagePullSecrets':[{'name':'a'}]"), "spec.imagePullSecrets",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'overhead':{'cpu':'1m'}"), "spec.overhead", "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'setHostnameAsFQDN':true"), "spec.setHostnameAsFQDN", "FieldValueForbidden",
+	 NOT_YET},
+	{"Pod", POD(C ",'priorityClassName':'high'"), "spec.priorityClassName",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'preemptionPolicy':'Never'"), "spec.preemptionPolicy",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'resources':{'limits':{'cpu':'1'}}"), "spec.resources",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'resourceClaims':[{'name':'a'}]"), "spec.resourceClaims",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'ephemeralContainers':[{'name':'a','image':'b'}]"),
+	 "spec.ephemeralContainers", "FieldValueForbidden", NOT_YET},
+	{"Pod", POD(C ",'securityContext':{'sysctls':[{'name':'a','value':'b'}]}"),
+	 "spec.securityContext.sysctls", "FieldValueForbidden", NOT_YET},
+	{"Pod", IN_C("'resizePolicy':[{'resourceName':'cpu'}]"), "spec.containers[0].resizePolicy",
+	 "FieldValueForbidden", NOT_YET},
+	{"Pod", IN_C("'volumeDevices':[{'name':'a','devicePath':'/d'}]"),
+	 "spec.containers[0].volumeDevices", "FieldValueForbidden", NOT_YET},
 	{"ConfigMap", "{'metadata':{'name':'a','namespace':'d'},'data':{'a b':''}}", "data[a b]",
 	 "FieldValueInvalid", "a valid config key must consist of"},
 	{"ConfigMap",
@@ -363,12 +733,43 @@ Test(schema_validate, wrong_manifests_have_exactly_their_cause)
 static const struct {
 	const char *kind, *text;
 } right[] = {
+	{"Service", SERVICE(PORT)},
+	{"Service", SERVICE("'clusterIP':'None'")},
+	{"Service", SERVICE("'clusterIP':'None','clusterIPs':['None'],'ports':[{'port':5,"
+			    "'protocol':'SCTP'}]")},
+	{"Service", SERVICE("'type':'ExternalName','externalName':'db.example.com.'")},
+	{"Service", SERVICE("'type':'NodePort','ports':[{'name':'a','port':53,'nodePort':30053},{"
+			    "'name':'b','port':53,'protocol':'UDP','nodePort':30053}]")},
+	{"Service", SERVICE(PORT ",'type':'LoadBalancer','externalTrafficPolicy':'Cluster',"
+				 "'internalTrafficPolicy':'Cluster','ipFamilies':['IPv4'],"
+				 "'ipFamilyPolicy':'SingleStack','externalIPs':[]")},
+	{"ServiceAccount", "{" NAMED ",'secrets':[{'name':'s'}],'automountServiceAccountToken':"
+			   "false}"},
+	{"Endpoints", "{" NAMED "}"},
+	{"Endpoints",
+	 "{" NAMED ",'subsets':[{'notReadyAddresses':[{'ip':'10.0.0.1','nodeName':'n'}],"
+	 "'ports':[{'name':'a','port':1},{'name':'b','port':2}]}]}"},
+	{"EndpointSlice",
+	 SLICE("'endpoints':[{'addresses':['10.0.0.1'],'conditions':{'ready':false}"
+	       ",'hints':{'forZones':[{'name':'z'}]}}],'ports':[{'port':1},{'name':"
+	       "'b'}]")},
+	{"Deployment", TEMPLATE(C)},
+	{"Deployment", DEPLOY("'replicas':0,'paused':true,'strategy':{'rollingUpdate':{'maxSurge':"
+			      "'150%','maxUnavailable':0}}")},
+	{"Deployment", DEPLOY("'strategy':{'type':'Recreate'}")},
+	{"ReplicaSet", TEMPLATE(C ",'hostNetwork':true")},
+	{"ControllerRevision", "{" NAMED ",'data':{'spec':{}},'revision':0}"},
+	{"Scale", "{'metadata':{'name':'a'},'spec':{'replicas':3}}"},
 	{"Pod", POD(C)},
 	{"Pod",
-	 POD(C ",'affinity':{'podAntiAffinity':{"
-	       "'requiredDuringSchedulingIgnoredDuringExecution':[{'topologyKey':'k/h'}]}},"
-	       "'topologySpreadConstraints':[{'maxSkew':1,'topologyKey':'z','whenUnsatisfiable':"
-	       "'DoNotSchedule'}],'schedulingGates':[{'name':'a/b'}]")},
+	 POD(C ",'affinity':{},'topologySpreadConstraints':[],'schedulingGates':[{'name':'a/b'}],"
+	       "'dnsPolicy':'ClusterFirst','schedulerName':'default-scheduler',"
+	       "'enableServiceLinks':true,'serviceAccountName':'default',"
+	       "'automountServiceAccountToken':false,'volumes':[{'name':'m','emptyDir':{'medium':"
+	       "'Memory','sizeLimit':'1Mi'}}]")},
+	{"Pod", IN_C("'terminationMessagePath':'/dev/termination-log','stdinOnce':false,"
+		     "'terminationMessagePolicy':'File','ports':[{'containerPort':1,'hostPort':0}],"
+		     "'securityContext':{'capabilities':{'add':['CAP_SYS_TIME','net_raw']}}")},
 	{"Pod", POD(C ",'priority':0,'hostUsers':true,'preemptionPolicy':'PreemptLowerPriority',"
 		      "'os':{'name':'linux'},'setHostnameAsFQDN':false,'ephemeralContainers':[],"
 		      "'overhead':{},'imagePullSecrets':[]")},
@@ -407,6 +808,31 @@ Test(schema_validate, right_manifests_pass)
 static const struct {
 	const char *kind, *old, *now, *field, *message; /* field: NULL when it may pass */
 } updates[] = {
+	{"Service", SERVICE(PORT ",'clusterIP':'10.96.0.1'"),
+	 SERVICE(PORT ",'clusterIP':'10.96.0.2'"), "spec.clusterIPs[0]", "may not change once set"},
+	{"Service", SERVICE(PORT ",'clusterIP':'None'"), SERVICE(PORT ",'clusterIP':'10.96.0.2'"),
+	 "spec.clusterIPs[0]", "may not change once set"},
+	{"Service", SERVICE(PORT ",'clusterIP':'10.96.0.1'"),
+	 SERVICE("'clusterIP':'10.96.0.1','ports':[{'port':81}],'selector':{'x':'y'}"), NULL, NULL},
+	{"Service", SERVICE(PORT ",'clusterIP':'10.96.0.1'"),
+	 SERVICE("'type':'ExternalName','externalName':'a'"), NULL, NULL},
+	{"EndpointSlice", "{" NAMED ",'addressType':'IPv4'}",
+	 "{" NAMED ",'addressType':'IPv4','endpoints':[{'addresses':['10.0.0.1']}]}", NULL, NULL},
+	{"ControllerRevision", "{" NAMED ",'data':{'a':1},'revision':1}",
+	 "{" NAMED ",'data':{'a':2},'revision':1}", "data", "field is immutable"},
+	{"ControllerRevision", "{" NAMED ",'data':{'a':1},'revision':1}",
+	 "{" NAMED ",'data':{'a':1},'revision':2}", NULL, NULL},
+	{"Deployment", DEPLOY("'replicas':1"),
+	 "{" NAMED ",'spec':{'selector':{'matchLabels':{'a':'b','c':'d'}},'template':{'metadata':{"
+	 "'labels':{'a':'b','c':'d'}},'spec':{" C "}}}}",
+	 "spec.selector", "field is immutable"},
+	{"Deployment", DEPLOY("'replicas':1"),
+	 TEMPLATE("'containers':[{'name':'x','image':'y'}],'hostNetwork':true"), NULL, NULL},
+	{"ReplicaSet", DEPLOY("'replicas':1"),
+	 "{" NAMED
+	 ",'spec':{'selector':{'matchExpressions':[{'key':'a','operator':'Exists'}]}," POD_OF(
+		 C) "}}",
+	 "spec.selector", "field is immutable"},
 	{"Pod", POD(C), POD("'containers':[{'name':'c','image':'i:2'}]"), "spec.containers[0].x",
 	 NULL},
 	{"Pod", POD(C), POD(C ",'tolerations':[{'operator':'Exists'}]"), NULL, NULL},

@@ -29,6 +29,9 @@ Test(table, ages)
 #define SPEC "'spec':{'nodeName':'w','containers':[{'name':'a'},{'name':'b'}]}"
 #define INIT "'spec':{'containers':[{'name':'a'}],'initContainers':[{'name':'i'},{'name':'j'}]}"
 
+#define TEMPLATE                                                                                   \
+	"'template':{'spec':{'containers':[{'name':'a','image':'x'},{'name':'b','image':'y:1'}]}}"
+
 static const char *const rows[][3] = {
 	{"Pod", "{" META "," SPEC ",'status':{'phase':'Pending'}}",
 	 "['n','0/2','Pending','0','2m','<none>','w','<none>','<none>']"},
@@ -93,6 +96,48 @@ static const char *const rows[][3] = {
 	{"Namespace", "{" META ",'status':{'phase':'Active'}}", "['n','Active','2m']"},
 	{"ConfigMap", "{" META ",'data':{'a':'','b':''},'binaryData':{'c':''}}", "['n',3,'2m']"},
 	{"Secret", "{" META ",'type':'Opaque','data':{'a':''}}", "['n','Opaque',1,'2m']"},
+	{"Service",
+	 "{" META ",'spec':{'type':'NodePort','clusterIP':'10.0.0.1','selector':{'b':'2','a':'1'},"
+	 "'ports':[{'port':80,'nodePort':30080,'protocol':'TCP'},{'port':53,'protocol':'UDP'}]}}",
+	 "['n','NodePort','10.0.0.1','<none>','80:30080/TCP,53/UDP','2m','a=1,b=2']"},
+	{"Service", "{" META ",'spec':{'type':'ClusterIP','clusterIP':'None'}}",
+	 "['n','ClusterIP','None','<none>','<none>','2m','<none>']"},
+	{"Service", "{" META ",'spec':{'type':'ExternalName','externalName':'a.b'}}",
+	 "['n','ExternalName','<none>','a.b','<none>','2m','<none>']"},
+	{"Service", "{" META ",'spec':{'type':'LoadBalancer','clusterIP':'10.0.0.1'}}",
+	 "['n','LoadBalancer','10.0.0.1','<pending>','<none>','2m','<none>']"},
+	{"Service",
+	 "{" META
+	 ",'spec':{'type':'LoadBalancer','clusterIP':'10.0.0.1'},'status':{'loadBalancer':{"
+	 "'ingress':[{'ip':'1.2.3.4'},{'hostname':'h'}]}}}",
+	 "['n','LoadBalancer','10.0.0.1','1.2.3.4,h','<none>','2m','<none>']"},
+	{"ServiceAccount", "{" META "}", "['n','2m']"},
+	{"Endpoints", "{" META "}", "['n','<none>','2m']"},
+	{"Endpoints",
+	 "{" META ",'subsets':[{'addresses':[{'ip':'10.0.0.1'},{'ip':'fd00::1'}],'ports':[{'port':"
+	 "80},{'port':81}]},{'addresses':[{'ip':'10.0.0.3'}]}]}",
+	 "['n','10.0.0.1:80,[fd00::1]:80,10.0.0.1:81 + 2 more...','2m']"},
+	{"EndpointSlice",
+	 "{" META ",'addressType':'IPv4','ports':[{'port':80},{'name':'x'},{},{'port':1}],"
+	 "'endpoints':[{'addresses':['10.0.0.1']},{'addresses':['10.0.0.2']}]}",
+	 "['n','IPv4','80,x,* + 1 more...','10.0.0.1,10.0.0.2','2m']"},
+	{"EndpointSlice", "{" META ",'addressType':'IPv4'}",
+	 "['n','IPv4','<unset>','<unset>','2m']"},
+	{"Deployment",
+	 "{" META ",'spec':{'replicas':3,'selector':{'matchLabels':{'b':'2'},'matchExpressions':[{"
+	 "'key':'a','operator':'In','values':['y','x']},{'key':'c','operator':'DoesNotExist'},{"
+	 "'key':'d','operator':'Exists'},{'key':'e','operator':'NotIn','values':['z']}]}," TEMPLATE
+	 "},'status':{'readyReplicas':1,'updatedReplicas':2,'availableReplicas':1}}",
+	 "['n','1/3',2,1,'2m','a,b','x,y:1','a in (x,y),b=2,!c,d,e notin (z)']"},
+	{"ReplicaSet",
+	 "{" META ",'spec':{'replicas':3," TEMPLATE "},'status':{'replicas':2,'readyReplicas':1}}",
+	 "['n',3,2,1,'2m','a,b','x,y:1','<none>']"},
+	{"ControllerRevision", "{" META ",'revision':7}", "['n','<none>',7,'2m']"},
+	{"ControllerRevision",
+	 "{'metadata':{'name':'n','ownerReferences':[{'apiVersion':'apps/v1','kind':'DaemonSet',"
+	 "'name':'d','controller':true}]},'revision':1}",
+	 "['n','daemonset.apps/d',1,'<unknown>']"},
+	{"Scale", "{" META ",'spec':{'replicas':3},'status':{'replicas':2}}", "['n',3,2,'2m']"},
 	{"Lease", "{" META ",'spec':{'holderIdentity':'me'}}", "['n','me','2m']"},
 	{"Event",
 	 "{" META ",'involvedObject':{'kind':'Pod','name':'p'},'type':'Warning','reason':'R',"

@@ -44,12 +44,6 @@ void um_api_free(struct um_api *api); /* accepts NULL */
 um_must_check int um_api_publish(struct um_api *api, int port, struct um_error *err);
 bool um_api_ready(const struct um_api *api);
 
-/* Deletes as a client would, grace and finalizers respected, without waiting: 1 (under way), 0
- * (there is nothing to do), or a negative errno of the store. @ns "" for kinds without namespaces.
- */
-um_must_check int um_api_remove(struct um_api *api, const struct um_kind *kind, const char *ns,
-				const char *name);
-
 /* ---- for controllers: inside.c ---- */
 
 /* Creates @obj as a client's POST would: name from generateName, uid and times, defaults,
@@ -70,6 +64,12 @@ um_must_check int um_api_load(struct um_api *api, const struct um_kind *kind, co
 um_must_check int um_api_update(struct um_api *api, const struct um_kind *kind, struct um_json *obj,
 				const struct um_json *old, int64_t rev, struct um_arena *a,
 				um_store_done_fn done, void *arg, struct um_error *err);
+
+/* Deletes as a client would, grace and finalizers respected, without waiting: 1: under way, @done
+ * (may be NULL) will be called; 0: there is nothing to do; or a negative errno of the store. @ns ""
+ * for kinds without namespaces. */
+um_must_check int um_api_remove(struct um_api *api, const struct um_kind *kind, const char *ns,
+				const char *name, um_store_done_fn done, void *arg);
 
 /* For struct um_http_server_opts: @arg is the um_api. */
 void um_api_on_request(void *arg, struct um_http_req *req);

@@ -389,7 +389,8 @@ void rollout_clean_up(struct rollout *r)
 
 		if (!s)
 			return;
-		if (um_api_remove(r->all->ctl->api, r->all->set_kind, r->ns, s->name) < 0)
+		if (um_api_remove(r->all->ctl->api, r->all->set_kind, r->ns, s->name, NULL, NULL) <
+		    0)
 			return; /* tried again with the next change */
 		s->revision = -1;
 	}

@@ -251,8 +251,8 @@ static void see(struct um_podset *s, const char *key, const struct um_bytes *val
 
 	if (old) {
 		/* A deletion that was asked for is not taken back by an older event. */
-		if (now && old->deleted && !strcmp(old->uid, now->uid))
-			now->deleted = true;
+		if (now && old->leaving && !strcmp(old->uid, now->uid))
+			now->leaving = true;
 		take_out(s, old);
 	}
 	if (now && put_in(s, now) < 0) {
@@ -386,12 +386,12 @@ void um_podset_forget(struct um_podset *s, const char *ns, const char *name)
 	}
 }
 
-void um_podset_mark_deleted(struct um_podset *s, const char *ns, const char *name, bool deleted)
+void um_podset_mark_leaving(struct um_podset *s, const char *ns, const char *name, bool leaving)
 {
 	struct um_pod *p = um_podset_get(s, ns, name);
 
 	if (p)
-		p->deleted = deleted;
+		p->leaving = leaving;
 }
 
 bool um_pod_available(const struct um_pod *p, int64_t min_ready_ns, int64_t wall_ns,

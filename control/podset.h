@@ -3,7 +3,7 @@
  *
  * It follows the store's durable head. What a controller has just asked for is assumed at once, so
  * that it never asks twice: a pod that is being created stands here before its write is durable,
- * one that is being deleted is marked. */
+ * one whose deletion was asked for is marked. */
 #ifndef UM_CONTROL_PODSET_H
 #define UM_CONTROL_PODSET_H
 
@@ -40,7 +40,8 @@ struct um_pod {
 	int64_t ready_ns, created_ns; /* wall clock; 0: never, or unknown */
 	int64_t deletion_cost;	      /* controller.kubernetes.io/pod-deletion-cost */
 	unsigned restarts;
-	bool deleted; /* has a deletionTimestamp, or a deletion is under way */
+	bool deleted; /* has a deletionTimestamp */
+	bool leaving; /* its deletion has been asked for */
 	bool assumed; /* its creation is not durable yet */
 	int64_t rev;  /* 0 while assumed */
 };
@@ -69,8 +70,8 @@ struct um_pod *um_podset_next_in(const struct um_pod *p);
 um_must_check int um_podset_assume(struct um_podset *s, const struct um_json *pod);
 /* The creation has failed. */
 void um_podset_forget(struct um_podset *s, const char *ns, const char *name);
-/* A deletion has been asked for, or has failed. */
-void um_podset_mark_deleted(struct um_podset *s, const char *ns, const char *name, bool deleted);
+/* A deletion has been asked for (um_pod.leaving), or that has failed. */
+void um_podset_mark_leaving(struct um_podset *s, const char *ns, const char *name, bool leaving);
 
 static inline bool um_pod_ended(const struct um_pod *p)
 {
@@ -79,7 +80,7 @@ static inline bool um_pod_ended(const struct um_pod *p)
 /* Counts for its controller. */
 static inline bool um_pod_active(const struct um_pod *p)
 {
-	return !um_pod_ended(p) && !p->deleted;
+	return !um_pod_ended(p) && !p->deleted && !p->leaving;
 }
 /* Ready for @min_ready_ns. *ret_wait_ns: when it is not yet but will be, after how long; else 0. */
 bool um_pod_available(const struct um_pod *p, int64_t min_ready_ns, int64_t wall_ns,

@@ -88,17 +88,50 @@ static void claim(struct look *l)
 
 /* ---- more ---- */
 
-struct creation {
+/* A pod's creation or deletion on its way to the disk. */
+struct change {
 	void *write;
 	struct um_ctl *ctl;
+	bool deletion;
 	struct um_ctl_name pod;
 };
 
-static void on_created(void *arg, int64_t rev, const struct um_error *err)
+static struct change *change_new(struct look *l, bool deletion)
 {
-	struct creation *c = arg;
+	struct change *c = calloc(1, sizeof(*c));
 
-	if (err && err->code && !c->ctl->dead)
+	if (!c)
+		return NULL;
+	c->ctl = l->s->ctl;
+	c->deletion = deletion;
+	c->write = um_ctl_write(c->ctl, l->s->queue, l->key);
+	if (!c->write) {
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static void change_drop(struct change *c)
+{
+	if (c)
+		um_ctl_drop_write(c->write);
+	free(c);
+}
+
+static void name_pod(struct change *c, const char *ns, const char *name)
+{
+	snprintf(c->pod.ns, sizeof(c->pod.ns), "%s", ns);
+	snprintf(c->pod.name, sizeof(c->pod.name), "%s", name);
+}
+
+static void on_changed(void *arg, int64_t rev, const struct um_error *err)
+{
+	struct change *c = arg;
+
+	if (err && err->code && !c->ctl->dead && c->deletion)
+		um_podset_mark_leaving(c->ctl->pods, c->pod.ns, c->pod.name, false);
+	else if (err && err->code && !c->ctl->dead)
 		um_podset_forget(c->ctl->pods, c->pod.ns, c->pod.name);
 	um_ctl_written(c->write, rev, err);
 	free(c);
@@ -128,29 +161,38 @@ static int create_one(struct look *l, struct um_error *err)
 {
 	struct um_ctl *ctl = l->s->ctl;
 	_cleanup_arena_ struct um_arena *a = um_arena_new(UM_OBJECT_ARENA_MAX);
-	struct creation *c = calloc(1, sizeof(*c));
 	struct um_json *pod = a ? new_pod(l, a) : NULL;
-	int r = -ENOMEM;
+	struct change *c = pod ? change_new(l, false) : NULL;
+	int r = c ? um_api_create(ctl->api, l->s->pods, pod, a, on_changed, c, err)
+		  : um_error_set(err, -ENOMEM, "pod: out of memory");
 
-	if (c)
-		c->write = um_ctl_write(ctl, l->s->queue, l->key);
-	if (!pod || !c || !c->write) {
-		um_error_set(err, r, "pod: out of memory");
-	} else {
-		c->ctl = ctl;
-		r = um_api_create(ctl->api, l->s->pods, pod, a, on_created, c, err);
-	}
 	if (r < 0) {
-		if (c)
-			um_ctl_drop_write(c->write);
-		free(c);
+		change_drop(c);
 		return r;
 	}
-	snprintf(c->pod.ns, sizeof(c->pod.ns), "%s", l->ns);
-	snprintf(c->pod.name, sizeof(c->pod.name), "%s", um_json_get_str(pod, "metadata.name", ""));
+	name_pod(c, l->ns, um_json_get_str(pod, "metadata.name", ""));
 	um_ctl_event(ctl, l->set, WHO, "Normal", "SuccessfulCreate", "Created pod: %s",
 		     c->pod.name);
 	return um_podset_assume(ctl->pods, pod);
+}
+
+static int remove_one(struct look *l, struct um_pod *p)
+{
+	struct um_ctl *ctl = l->s->ctl;
+	struct change *c = change_new(l, true);
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	name_pod(c, p->ns, p->name);
+	r = um_api_remove(ctl->api, l->s->pods, p->ns, p->name, on_changed, c);
+	if (r <= 0)
+		change_drop(c);
+	if (r < 0)
+		return r;
+	um_ctl_event(ctl, l->set, WHO, "Normal", "SuccessfulDelete", "Deleted pod: %s", p->name);
+	p->leaving = true;
+	return 0;
 }
 
 static void note_failure(struct look *l, const char *reason, const struct um_error *err)
@@ -238,28 +280,21 @@ static int rank(const void *x, const void *y)
 
 static int shrink(struct look *l, int64_t n)
 {
-	struct um_ctl *ctl = l->s->ctl;
-
 	qsort(l->active.items, l->active.len, sizeof(*l->active.items), rank);
 	for (int64_t i = 0; i < n; i++) {
-		struct um_pod *p = l->active.items[i];
+		struct um_error err = UM_ERROR_INIT;
 		int r;
 
 		if (i == BURST) {
 			l->again_ns = AGAIN_NS;
 			return 0;
 		}
-		r = um_api_remove(ctl->api, l->s->pods, p->ns, p->name);
-		if (r < 0 && r != -ENOENT) {
-			struct um_error err = UM_ERROR_INIT;
-
-			um_error_errno(&err, r, "delete pod %s", p->name);
+		r = remove_one(l, l->active.items[i]);
+		if (r < 0) {
+			um_error_errno(&err, r, "delete pod %s", l->active.items[i]->name);
 			note_failure(l, "FailedDelete", &err);
 			return r;
 		}
-		um_ctl_event(ctl, l->set, WHO, "Normal", "SuccessfulDelete", "Deleted pod: %s",
-			     p->name);
-		p->deleted = true;
 	}
 	return 0;
 }
@@ -276,7 +311,7 @@ static void count(struct look *l, struct um_json *status)
 	um_vec_foreach (it, &l->active) {
 		const struct um_pod *p = *it;
 
-		if (p->deleted)
+		if (!um_pod_active(p))
 			continue;
 		n++;
 		labelled += !um_json_first(labels) || um_label_map_matches(labels, p->labels);

@@ -241,6 +241,15 @@ int64_t um_durable_rev(const struct um_areq *rq, const char *key);
  * @ret_rev, are for compares only: a client never sees them. False: answered. */
 bool um_load_target(struct um_areq *rq, struct um_json **ret, int64_t *ret_rev);
 
+/* ---- meta.c ---- */
+/* Of a new object; takes away what a creator cannot say. Out of memory is seen in the arena. */
+void um_meta_new(const struct um_api *api, const struct um_kind *kind, struct um_json *meta,
+		 struct um_arena *a);
+void um_meta_forget_foreign(struct um_json *meta);
+/* More than metadata and status has changed: one up. */
+void um_meta_count_generation(const struct um_kind *kind, struct um_json *obj,
+			      const struct um_json *old, struct um_arena *a);
+
 /* ---- remove.c ---- */
 enum um_removal { UM_REMOVE_NOW, UM_REMOVE_MARK, UM_REMOVE_ALREADY };
 /* What a deletion does to @obj: it may go at once, or is marked (changed in place), or is marked

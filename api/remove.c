@@ -321,12 +321,13 @@ static int start_removal(struct um_api *api, const struct um_kind *kind, const c
 	return r < 0 ? r : 1;
 }
 
-int um_api_remove(struct um_api *api, const struct um_kind *kind, const char *ns, const char *name)
+int um_api_remove(struct um_api *api, const struct um_kind *kind, const char *ns, const char *name,
+		  um_store_done_fn done, void *arg)
 {
 	char key[UM_OBJECT_KEY_MAX];
 	int r = um_object_key(key, kind, ns, name);
 
-	return r < 0 ? r : start_removal(api, kind, key, -1, on_quietly, NULL, NULL);
+	return r < 0 ? r : start_removal(api, kind, key, -1, done ? done : on_quietly, arg, NULL);
 }
 
 /* A collection on its way out: some objects a turn; the answer comes when all are durable. */

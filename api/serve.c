@@ -12,8 +12,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
-#include "control/namespace.h"
-#include "control/scheduler.h"
+#include "control/controllers.h"
 #include "store/store.h"
 #include "wire/http_server.h"
 #include "wire/loop.h"
@@ -26,8 +25,7 @@ struct um_serve {
 	struct um_loop *loop;
 	struct um_store *durable, *volatile_;
 	struct um_api *api;
-	struct um_namespaces *namespaces;
-	struct um_scheduler *scheduler;
+	struct um_controllers *controllers;
 	struct um_tls *tls;
 	struct um_http_server *http, *health;
 	struct um_pki_pair *ca;
@@ -322,10 +320,9 @@ static int assemble(struct um_serve *s, const struct um_serve_opts *o, struct um
 	if (!r)
 		r = um_api_new(&ao, &s->api, err);
 	if (!r)
-		r = um_namespaces_new(s->loop, s->api, s->durable, s->volatile_, &s->namespaces,
-				      err);
-	if (!r && !o->no_scheduler)
-		r = um_scheduler_new(s->loop, s->durable, s->volatile_, &s->scheduler, err);
+		r = um_controllers_new(&(struct um_controllers_opts){s->loop, s->api, s->durable,
+								     s->volatile_, o->no_scheduler},
+				       &s->controllers, err);
 	if (!r)
 		r = open_http(s, o->port, err);
 	if (!r)
@@ -421,8 +418,7 @@ void um_serve_free(struct um_serve *s)
 		return;
 	um_http_server_free(s->health);
 	um_http_server_free(s->http);
-	um_namespaces_free(s->namespaces);
-	um_scheduler_free(s->scheduler);
+	um_controllers_free(s->controllers);
 	/* Writes in flight call back into the API: they finish before it goes. */
 	um_api_stop(s->api);
 	um_store_close(s->volatile_);

@@ -8,13 +8,14 @@
 
 #include "api/service_alloc.h"
 #include "base/error.h"
+#include "store/store.h"
 
 struct um_api;
+struct um_arena;
 struct um_http_req;
+struct um_json;
 struct um_kind;
 struct um_buf;
-struct um_loop;
-struct um_store;
 struct um_tokens;
 
 /* What /version says: the level of the API that is spoken. */
@@ -43,11 +44,32 @@ void um_api_free(struct um_api *api); /* accepts NULL */
 um_must_check int um_api_publish(struct um_api *api, int port, struct um_error *err);
 bool um_api_ready(const struct um_api *api);
 
-/* Deletes as a client would, grace and finalizers respected, without waiting: 1 (under way), 0
- * (there is nothing to do), or a negative errno of the store. @ns "" for kinds without namespaces.
- */
+/* ---- for controllers: inside.c ---- */
+
+/* Creates @obj as a client's POST would: name from generateName, uid and times, defaults,
+ * admission, validation; @obj then is what is stored. 0: @done will be called. Errors returned at
+ * once, without a call of @done: -ENOENT (no such namespace), -EPERM (the namespace is going away),
+ * -EEXIST, -EINVAL (the message names the field), the store's. */
+um_must_check int um_api_create(struct um_api *api, const struct um_kind *kind, struct um_json *obj,
+				struct um_arena *a, um_store_done_fn done, void *arg,
+				struct um_error *err);
+/* An object at the head that the next write is checked against, in @a, without resourceVersion, and
+ * the revision to give to um_api_update(). 0, -ENOENT, -ENOMEM. */
+um_must_check int um_api_load(struct um_api *api, const struct um_kind *kind, const char *ns,
+			      const char *name, struct um_arena *a, struct um_json **ret,
+			      int64_t *ret_rev);
+/* Stores the changed @obj; @old is what um_api_load() gave with @rev. The generation
+ * counts up when more than metadata and status differ; an object that nothing holds any more is
+ * deleted. 1: @done will be called; 0: nothing to write; else as above, -EAGAIN: @rev is old. */
+um_must_check int um_api_update(struct um_api *api, const struct um_kind *kind, struct um_json *obj,
+				const struct um_json *old, int64_t rev, struct um_arena *a,
+				um_store_done_fn done, void *arg, struct um_error *err);
+
+/* Deletes as a client would, grace and finalizers respected, without waiting: 1: under way, @done
+ * (may be NULL) will be called; 0: there is nothing to do; or a negative errno of the store. @ns ""
+ * for kinds without namespaces. */
 um_must_check int um_api_remove(struct um_api *api, const struct um_kind *kind, const char *ns,
-				const char *name);
+				const char *name, um_store_done_fn done, void *arg);
 
 /* For struct um_http_server_opts: @arg is the um_api. */
 void um_api_on_request(void *arg, struct um_http_req *req);

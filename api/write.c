@@ -1,6 +1,5 @@
 /* create and update: decode, default, admit, validate, store. Patches are in patch.c. */
 #include <string.h>
-#include <sys/random.h>
 
 #include "api/internal.h"
 #include "api/service_alloc.h"
@@ -219,21 +218,6 @@ bool um_decode_body(struct um_areq *rq, const struct um_kind *kind, struct um_js
 
 /* ---- metadata ---- */
 
-/* Five characters that make no words, behind the prefix. */
-static const char *generated_name(struct um_arena *a, const char *prefix)
-{
-	static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
-	unsigned char r[5];
-	char tail[6];
-
-	while (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r))
-		;
-	for (size_t i = 0; i < sizeof(r); i++)
-		tail[i] = alphabet[r[i] % (sizeof(alphabet) - 1)];
-	tail[5] = '\0';
-	return um_arena_printf(a, "%.58s%s", prefix, tail);
-}
-
 /* The namespace of the body, or that of the path. */
 static bool settle_namespace(struct um_areq *rq, struct um_json *meta)
 {
@@ -251,21 +235,10 @@ static bool settle_namespace(struct um_areq *rq, struct um_json *meta)
 	return true;
 }
 
-static void forget_foreign(struct um_json *meta)
-{
-	static const char *const server_owned[] = {"managedFields", "selfLink"};
-
-	for (size_t i = 0; i < UM_ARRAY_LEN(server_owned); i++)
-		um_json_remove(meta, server_owned[i]);
-}
-
 static bool new_metadata(struct um_areq *rq, struct um_json *obj)
 {
 	struct um_arena *a = rq->arena;
 	struct um_json *meta = um_json_ensure_obj(a, obj, "metadata");
-	const char *name = um_json_get_str(meta, "name", "");
-	const char *prefix = um_json_get_str(meta, "generateName", "");
-	char uid[37], now[UM_TIME_LEN];
 
 	if (*um_json_get_str(meta, "resourceVersion", "")) {
 		um_answer_bad_request(rq,
@@ -274,18 +247,7 @@ static bool new_metadata(struct um_areq *rq, struct um_json *obj)
 	}
 	if (!settle_namespace(rq, meta))
 		return false;
-	forget_foreign(meta);
-	um_json_remove(meta, "deletionTimestamp");
-	um_json_remove(meta, "deletionGracePeriodSeconds");
-	um_json_remove(meta, "generation");
-	um_json_remove(meta, "resourceVersion");
-	if (!*name && *prefix)
-		um_json_set_str(a, meta, "name", generated_name(a, prefix));
-	um_object_uid(uid);
-	um_json_set_str(a, meta, "uid", uid);
-	um_json_set_str(a, meta, "creationTimestamp", um_api_now(rq->api, now));
-	if (rq->rt.kind->has_generation && strcmp(rq->rt.kind->kind, "Node"))
-		um_json_set_i64(a, meta, "generation", 1);
+	um_meta_new(rq->api, rq->rt.kind, meta, a);
 	return true;
 }
 
@@ -461,7 +423,7 @@ static void keep_metadata(struct um_areq *rq, struct um_json *obj, const struct 
 	struct um_json *meta = um_json_ensure_obj(rq->arena, obj, "metadata");
 	const struct um_json *old_meta = um_json_get(old, "metadata");
 
-	forget_foreign(meta);
+	um_meta_forget_foreign(meta);
 	um_json_remove(meta, "resourceVersion");
 	for (size_t i = 0; i < UM_ARRAY_LEN(kept); i++)
 		carry(rq->arena, meta, old_meta, kept[i]);
@@ -489,26 +451,6 @@ static struct um_json *isolate(struct um_areq *rq, struct um_json *obj, const st
 	return obj;
 }
 
-static bool same_wishes(const struct um_json *a, const struct um_json *b)
-{
-	um_json_foreach (it, a) {
-		if (!strcmp(it->key, "metadata") || !strcmp(it->key, "status"))
-			continue;
-		if (!um_json_equal(it, um_json_get(b, it->key)))
-			return false;
-	}
-	return true;
-}
-
-static void count_generation(struct um_areq *rq, struct um_json *obj, const struct um_json *old)
-{
-	struct um_json *meta = um_json_get(obj, "metadata");
-	int64_t n = um_json_get_i64(meta, "generation", 0);
-
-	if (rq->rt.kind->has_generation && n && !(same_wishes(obj, old) && same_wishes(old, obj)))
-		um_json_set_i64(rq->arena, meta, "generation", n + 1);
-}
-
 void um_finish_update(struct um_areq *rq, struct um_json *obj, struct um_json *old, int64_t rev)
 {
 	if (!check_identity(rq, obj, old))
@@ -521,7 +463,7 @@ void um_finish_update(struct um_areq *rq, struct um_json *obj, struct um_json *o
 	}
 	if (!default_and_validate(rq, obj, old, rq->rt.name))
 		return;
-	count_generation(rq, obj, old);
+	um_meta_count_generation(rq->rt.kind, obj, old, rq->arena);
 	if (um_removal_complete(rq->rt.kind, obj)) {
 		commit_removal(rq, obj, rev);
 		return;

@@ -75,7 +75,7 @@ static size_t empty_kind(struct um_namespaces *all, const struct um_kind *k, con
 	found = n.list.len;
 	for (size_t i = 0; i < n.list.len; i++) {
 		/* A refusal is met again at the next look. */
-		if (um_api_remove(all->api, k, ns, n.list.items[i]) > 0)
+		if (um_api_remove(all->api, k, ns, n.list.items[i], NULL, NULL) > 0)
 			*progress = true;
 		free(n.list.items[i]);
 	}

@@ -220,34 +220,6 @@ def test_a_container_that_restarts_keeps_its_pods_address(node):
     assert addr_of(node, "web") == addr
 
 
-FAULTS = ["netns.address-given", "netns.link-made", "netns.configured", "agent.sandbox.network",
-          "agent.cleanup.network"]
-
-
-def test_a_kill_at_every_step_of_the_network_leaves_nothing(node):
-    node.busybox()
-    for fault in FAULTS:
-        node.env = {"UMIAK_FAULT": fault, "UMIAK_FAULT_ONCE": node.path("once-" + fault)}
-        node.start()
-        node.manifest("f", {"containers": [ctr("echo up; " + WAIT)]})
-        if fault == "agent.cleanup.network" and node.proc.poll() is None:
-            with contextlib.suppress(AssertionError):
-                wait_for("up", lambda: "up" in node.logs("f") or node.proc.poll() is not None)
-            node.remove("f")
-        wait_for(f"the kill at {fault}", lambda: node.proc.poll() is not None)
-        node.env = {}
-        node.manifest("f", {"containers": [ctr("echo up; " + WAIT)]})
-        node.run()
-        wait_for(f"the pod after {fault}", lambda: given(node, "f") and
-                 "up" in node.logs("f"))
-        assert len(links()) == 1, fault
-        node.remove("f")
-        node.assert_no_leaks()
-        node.stop()
-        sh("rm", "-rf", node.path("log"))
-        os.mkdir(node.path("log"))
-
-
 def test_an_overlap_with_the_hosts_routes_stops_the_agent(node):
     sh("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
     sh("ip", "link", "set", "up0", "up")

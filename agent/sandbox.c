@@ -367,7 +367,7 @@ void sandbox_work(struct agent_job *j)
 					   pod_host_network(j->pod) && j->pod->agent->opt.host_ip
 						   ? j->pod->agent->opt.host_ip
 						   : j->net.addr_text,
-					   um_clock_wall(&um_clock_system), err);
+					   j->shim_pid, err);
 	if (j->result < 0) {
 		if (j->shim_pid > 0) {
 			kill(j->shim_pid, SIGKILL);
@@ -410,10 +410,11 @@ static void end_shim(const struct agent_pod *p, pid_t pid)
 	}
 }
 
-/* The shim of a pod that an earlier agent left: whoever listens on the pod's socket. */
-static pid_t listening_shim(const struct agent_pod *p)
+/* The shim of a pod that an earlier agent left: whoever listens on the pod's socket. A hung one may
+ * have a full queue: then whom that agent noted. */
+static pid_t earlier_shim(const struct agent_pod *p)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
@@ -422,7 +423,7 @@ static pid_t listening_shim(const struct agent_pod *p)
 	    pod_run_path(p, addr.sun_path, sizeof(addr.sun_path), "%s", UM_SHIM_SOCKET) < 0 ||
 	    connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		return 0;
+		return adopt_noted_shim(p);
 	return cred.pid;
 }
 
@@ -551,7 +552,7 @@ static int remove_all(struct agent_job *j, struct um_error *err)
 	if (r == 0)
 		r = each_bundle(p, delete_by_bundle, err);
 	if (r == 0)
-		end_shim(p, p->shim_pid > 0 ? p->shim_pid : listening_shim(p));
+		end_shim(p, p->shim_pid > 0 ? p->shim_pid : earlier_shim(p));
 	UM_FAULT("agent.cleanup.shim");
 	if (r == 0)
 		r = um_cgroup_remove(p->agent->cgroups, cgroup, err);

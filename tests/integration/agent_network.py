@@ -220,6 +220,29 @@ def test_a_container_that_restarts_keeps_its_pods_address(node):
     assert addr_of(node, "web") == addr
 
 
+def test_a_second_agent_in_one_network_namespace_is_refused(node):
+    node.busybox()
+    node.run()
+    node.manifest("first", {"containers": [ctr("echo up; " + WAIT)]})
+    wait_for("up", lambda: "up" in node.logs("first"))
+    before = links()
+    assert len(before) == 1
+    other = Node(network=True)
+    try:
+        other.start()
+        wait_for("its end", lambda: other.proc.poll() is not None, timeout=60)
+        assert other.proc.returncode != 0
+        assert "another agent has the pod network" in other.log_text(), other.log_text()
+        assert links() == before
+        other.proc = None
+        node.remove("first")
+        node.assert_no_leaks()
+        node.stop(signal.SIGKILL)
+        other.run()  # whoever had it is gone, however that came
+    finally:
+        other.close()
+
+
 def test_an_overlap_with_the_hosts_routes_stops_the_agent(node):
     sh("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
     sh("ip", "link", "set", "up0", "up")

@@ -256,6 +256,8 @@ static void schedule_restart(struct agent_ctr *c)
 static void retire_done(struct agent_job *j)
 {
 	struct agent_ctr *c = j->ctr;
+	char note[4096];
+	int known = retire_note_path(c, note, sizeof(note)); /* before the attempt changes */
 
 	if (j->result < 0) { /* tried again at the next look, not in a tight loop */
 		um_log(UM_LOG_ERROR, "remove container", UM_LOG_STR("container", c->id),
@@ -274,6 +276,8 @@ static void retire_done(struct agent_job *j)
 	else
 		c->state = CTR_FINISHED;
 	adopt_save_again(c->pod);
+	if (known == 0)
+		(void)unlink(note);
 	pod_dirty(c->pod);
 }
 

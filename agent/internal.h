@@ -206,6 +206,8 @@ void cleanup_work(struct agent_job *j);
 void volumes_work(struct agent_job *j);
 void bundle_work(struct agent_job *j);
 void retire_work(struct agent_job *j);
+/* Where it keeps what it has learned, until that is saved with the pod. */
+int retire_note_path(const struct agent_ctr *c, char *buf, size_t size);
 /* Unmounts and removes "<container>.<attempt>" of the pod's folder and its snapshot. */
 int remove_bundle(const struct agent_pod *p, const char *bundle, struct um_error *err);
 /* Runs a program and waits. 0, or its wait status > 0, or a negative errno. */

@@ -622,15 +622,52 @@ static void find_oom(struct agent_job *j)
 	um_cgroup_free(cg);
 }
 
+/* What is learned from remains is noted before they are removed: who has to begin again, after a
+ * failure or a crash, finds no more of it. The note is '0' or '1' for the kernel's kill, then the
+ * termination message. */
+static bool read_retire_note(struct agent_job *j, const char *path)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(TERMINATION_MESSAGE_MAX + 2);
+
+	if (um_io_read_file(AT_FDCWD, path, &b, NULL) < 0 || !b.len)
+		return false;
+	j->oom = b.data[0] == '1';
+	if (b.len > 1)
+		j->message = strdup(um_buf_str(&b) + 1);
+	return true;
+}
+
+static int write_retire_note(const struct agent_job *j, const char *path, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(TERMINATION_MESSAGE_MAX + 2);
+
+	um_buf_addf(&b, "%c%s", j->oom ? '1' : '0', j->message ? j->message : "");
+	if (um_buf_error(&b))
+		return um_error_errno(err, um_buf_error(&b), "note the end of %s", j->ctr->id);
+	return um_io_replace_file(AT_FDCWD, path, b.data, b.len, 0600, UM_IO_NO_SYNC, err);
+}
+
+int retire_note_path(const struct agent_ctr *c, char *buf, size_t size)
+{
+	return pod_run_path(c->pod, buf, size, "%s.%d.note", c->name, c->attempt);
+}
+
 void retire_work(struct agent_job *j)
 {
-	char bundle[200];
+	char bundle[200], note[4096];
 
 	snprintf(bundle, sizeof(bundle), "%s.%d", j->ctr->name, j->ctr->attempt);
-	find_oom(j);
-	read_termination_message(j);
+	j->result = retire_note_path(j->ctr, note, sizeof(note));
+	if (j->result == 0 && !read_retire_note(j, note)) {
+		find_oom(j);
+		read_termination_message(j);
+		if (j->oom || j->message)
+			j->result = write_retire_note(j, note, &j->err);
+	}
 	UM_FAULT("agent.retire");
-	j->result = delete_container(j->pod, j->ctr->id, &j->err);
+	if (j->result == 0)
+		j->result = delete_container(j->pod, j->ctr->id, &j->err);
 	if (j->result == 0)
 		j->result = remove_bundle(j->pod, bundle, &j->err);
+	UM_FAULT("agent.retired");
 }

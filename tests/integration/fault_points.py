@@ -21,12 +21,13 @@ private_namespaces()
 # its making and finds nothing.
 POD_FAULTS = {
     "umiak": [
-        "agent.pod-saved", "agent.sandbox.folders", "agent.sandbox.cgroup", "agent.sandbox.shim",
-        "agent.sandbox.network", "agent.bundle.folders", "agent.bundle.mounted",
-        "agent.bundle.config", "agent.retire", "agent.cleanup.shim", "agent.cleanup.shim:2",
-        "agent.cleanup.network", "agent.cleanup.network:2", "agent.cleanup.folders",
-        "agent.cleanup.folders:2", "agent.pod-gone", "rootfs.snapshot-made",
-        "rootfs.snapshot-unmounted", "netns.address-given", "netns.link-made", "netns.configured"],
+        "agent.pod-saved", "agent.sandbox.folders", "agent.sandbox.cgroup",
+        "agent.sandbox.shim", "agent.sandbox.network", "agent.bundle.folders",
+        "agent.bundle.mounted", "agent.bundle.config", "agent.retire", "agent.retired",
+        "agent.cleanup.shim", "agent.cleanup.shim:2", "agent.cleanup.network",
+        "agent.cleanup.network:2", "agent.cleanup.folders", "agent.cleanup.folders:2",
+        "agent.pod-gone", "rootfs.snapshot-made", "rootfs.snapshot-unmounted",
+        "netns.address-given", "netns.link-made", "netns.configured"],
     "umiak-shim": [
         "shim.namespaces", "shim.start", "shim.started", "shim.before-exit-record",
         "shim.after-exit-record"],
@@ -132,6 +133,32 @@ def check_pod_kills(node, program, points):
 
 def test_kills_of_the_agent(node):
     check_pod_kills(node, "umiak", POD_FAULTS["umiak"])
+
+
+def test_how_a_container_ended_outlives_a_kill_while_it_is_removed(node):
+    node.busybox()
+    for point in ("agent.retire", "agent.retired"):
+        with Fault(point) as fault:
+            node.env = fault.env
+            node.run()
+            node.manifest("oom", {"restartPolicy": "Never", "containers": [{
+                "name": "main", "image": "busybox",
+                "command": ["sh", "-c", "echo last words >/dev/termination-log; "
+                            "tail -c 200m /dev/zero | tail >/dev/null"],
+                "resources": {"limits": {"memory": "20Mi"}}}]})
+            wait_for("the kill", fault.fired, timeout=60)
+        assert node.proc.wait(60) == -signal.SIGKILL
+        node.env = {}
+        before = node.log_text().count("to=done")
+        node.run()
+        wait_for("the end", lambda: node.log_text().count("to=done") > before, timeout=60)
+        saved, = glob.glob(node.path("state", "pods", "*", "pod.json"))
+        st = json.loads(read(saved))["pod"]["status"]["containerStatuses"][0]
+        ended = st["state"]["terminated"]
+        assert ended["reason"] == "OOMKilled" and ended["message"].startswith("last words"), ended
+        node.remove("oom")
+        node.assert_no_leaks(timeout=60)
+        node.stop()
 
 
 def test_kills_of_the_agent_between_cgroup_hierarchies(node):

@@ -214,6 +214,21 @@ static bool wants_restart(const struct agent_ctr *c)
 	return !strcmp(policy, "OnFailure") && failed;
 }
 
+void ctr_back_off(struct agent_ctr *c, int64_t delay_ns)
+{
+	if (delay_ns < 0)
+		delay_ns = 0;
+	if (delay_ns > BACKOFF_MOST_NS) /* read from a file, under another clock */
+		delay_ns = BACKOFF_MOST_NS;
+	c->state = CTR_BACKOFF;
+	c->wait_until_ns = um_clock_wall(um_loop_clock(c->pod->agent->loop)) + delay_ns;
+	um_timer_start(c->timer, delay_ns);
+	wait_with(c, "CrashLoopBackOff",
+		  "back-off %llds restarting failed container=%s pod=%s_%s(%s)",
+		  (long long)(delay_ns / UM_NSEC_PER_SEC), c->name, c->pod->name, c->pod->ns,
+		  c->pod->uid);
+}
+
 static void schedule_restart(struct agent_ctr *c)
 {
 	int64_t ran = c->last.finished_ns - c->last.started_ns;
@@ -232,20 +247,17 @@ static void schedule_restart(struct agent_ctr *c)
 		c->reason[0] = '\0';
 		return;
 	}
-	c->state = CTR_BACKOFF;
-	wait_with(c, "CrashLoopBackOff",
-		  "back-off %llds restarting failed container=%s pod=%s_%s(%s)",
-		  (long long)(delay / UM_NSEC_PER_SEC), c->name, c->pod->name, c->pod->ns,
-		  c->pod->uid);
+	ctr_back_off(c, delay);
 	pod_event(c->pod, "Warning", "BackOff",
 		  "Back-off restarting failed container %s in pod %s_%s(%s)", c->name, c->pod->name,
 		  c->pod->ns, c->pod->uid);
-	um_timer_start(c->timer, delay);
 }
 
 static void retire_done(struct agent_job *j)
 {
 	struct agent_ctr *c = j->ctr;
+	char note[4096];
+	int known = retire_note_path(c, note, sizeof(note)); /* before the attempt changes */
 
 	if (j->result < 0) { /* tried again at the next look, not in a tight loop */
 		um_log(UM_LOG_ERROR, "remove container", UM_LOG_STR("container", c->id),
@@ -263,6 +275,9 @@ static void retire_done(struct agent_job *j)
 		schedule_restart(c);
 	else
 		c->state = CTR_FINISHED;
+	adopt_save_again(c->pod);
+	if (known == 0)
+		(void)unlink(note);
 	pod_dirty(c->pod);
 }
 
@@ -279,22 +294,38 @@ void ctr_kill(struct agent_ctr *c, const char *why)
 	um_timer_start(c->timer, grace * UM_NSEC_PER_SEC);
 }
 
-void ctrs_lost(struct agent_pod *p)
+/* Whether the current attempt has a bundle, so that it may have run. */
+static bool has_bundle(const struct agent_ctr *c)
 {
+	char path[4096];
+
+	return pod_run_path(c->pod, path, sizeof(path), "%s.%d", c->name, c->attempt) == 0 &&
+	       access(path, F_OK) == 0;
+}
+
+void ctrs_lost(struct agent_pod *p, bool unknown)
+{
+	bool any = false;
+
 	for (size_t i = 0; i < p->n_ctrs; i++) {
 		struct agent_ctr *c = &p->ctrs[i];
 
-		if (c->state != CTR_RUNNING && c->state != CTR_STARTING)
+		if (c->state != CTR_RUNNING && c->state != CTR_STARTING &&
+		    !(unknown && c->state == CTR_WAITING && has_bundle(c)))
 			continue;
 		if (p->job && p->job->ctr == c) /* a worker makes its bundle: it never ran */
 			continue;
+		snprintf(c->id, sizeof(c->id), "%s-%s-%d", p->uid, c->name, c->attempt);
 		ended_badly(c, "ContainerStatusUnknown",
 			    "the pod's shim ended, and with it the knowledge of the exit", 137);
 		if (wants_restart(c))
 			schedule_restart(c);
 		else
 			c->state = CTR_FINISHED;
+		any = true;
 	}
+	if (any)
+		adopt_save_again(p);
 }
 
 /* ---- what the shim says ---- */
@@ -349,7 +380,9 @@ void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m)
 
 	if (!c || !state || !id)
 		return;
-	if (c->state == CTR_WAITING && !c->pid && attempt >= c->attempt) { /* being re-adopted */
+	if ((c->state == CTR_WAITING || c->state == CTR_BACKOFF) && !c->pid &&
+	    attempt >= c->attempt) { /* being re-adopted */
+		um_timer_stop(c->timer);
 		c->attempt = attempt;
 		snprintf(c->id, sizeof(c->id), "%s", id);
 		c->state = CTR_STARTING;

@@ -70,7 +70,8 @@ struct agent_ctr {
 	char reason[40];      /* why it waits: ErrImagePull, CrashLoopBackOff, ... */
 	char message[1024];
 	char image[512], image_id[80];
-	int64_t backoff_ns; /* the next delay; 0: none yet */
+	int64_t backoff_ns;    /* the next delay; 0: none yet */
+	int64_t wait_until_ns; /* of the back-off under way, wall clock */
 	int image_failures;
 	struct um_timer *timer;	       /* back-off, and the kill after a grace */
 	struct agent_probe *probes[3]; /* startup, liveness, readiness; NULL where there is none */
@@ -112,7 +113,8 @@ struct agent_pod {
 	bool dead;	      /* freed as soon as its deferred call has come */
 	char reason[40], message[1024];
 	int64_t grace_ns;
-	bool term_sent, kill_sent;
+	bool term_sent;
+	unsigned kills; /* of the whole group, since it was to stop */
 	int64_t started_wall_ns;
 	struct agent_job *job; /* the step under way */
 	struct agent_shim *shim;
@@ -165,11 +167,15 @@ void pod_run_job(struct agent_pod *p, struct agent_ctr *c, void (*work)(struct a
 struct agent_pod *pod_new(struct um_agent *a, const struct um_json *obj, struct um_error *err);
 void pod_free(struct agent_pod *p);
 void pod_end(struct agent_pod *p, int64_t grace_ns);
-/* The shim has gone without being told to. */
-void pod_shim_lost(struct agent_pod *p);
+/* The shim has gone without being told to, or might as well have. @how: "has ended", ... */
+void pod_shim_lost(struct agent_pod *p, const char *how);
 /* Takes the newest form of its object. */
 void pod_update(struct agent_pod *p, struct um_arena *arena, struct um_json *obj);
 struct agent_ctr *pod_find_ctr(struct agent_pod *p, const char *name);
+/* It will not run any more; reason and message say why. Its containers are ended. */
+void pod_fail(struct agent_pod *p);
+/* activeDeadlineSeconds, counted from the pod's start. */
+void pod_arm_deadline(struct agent_pod *p);
 void pod_event(struct agent_pod *p, const char *type, const char *reason, const char *fmt, ...)
 	um_printf(4, 5);
 const char *pod_qos(const struct um_json *pod);
@@ -186,8 +192,11 @@ bool ctrs_all_finished(const struct agent_pod *p);
 /* What the shim says. */
 void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m);
 void ctr_kill(struct agent_ctr *c, const char *why);
-/* The shim is gone without being told to: every container that ran has ended. */
-void ctrs_lost(struct agent_pod *p);
+/* Waits with its next start, in CrashLoopBackOff. */
+void ctr_back_off(struct agent_ctr *c, int64_t delay_ns);
+/* The shim is gone without being told to: every container that ran has ended. @unknown: it had not
+ * yet told which these are. */
+void ctrs_lost(struct agent_pod *p, bool unknown);
 
 /* ---- sandbox.c, volumes.c, bundle.c: steps, on a worker ---- */
 
@@ -197,6 +206,8 @@ void cleanup_work(struct agent_job *j);
 void volumes_work(struct agent_job *j);
 void bundle_work(struct agent_job *j);
 void retire_work(struct agent_job *j);
+/* Where it keeps what it has learned, until that is saved with the pod. */
+int retire_note_path(const struct agent_ctr *c, char *buf, size_t size);
 /* Unmounts and removes "<container>.<attempt>" of the pod's folder and its snapshot. */
 int remove_bundle(const struct agent_pod *p, const char *bundle, struct um_error *err);
 /* Runs a program and waits. 0, or its wait status > 0, or a negative errno. */
@@ -262,6 +273,8 @@ void ctr_probe_result(struct agent_ctr *c, enum probe_kind kind, bool ok, const 
 
 struct um_json *pod_status(const struct agent_pod *p, struct um_arena *a);
 const char *pod_phase(const struct agent_pod *p);
+/* A container's or the kernel's bytes as a string: what is no UTF-8 becomes '?'. */
+void status_set_text(struct um_arena *a, struct um_json *o, const char *key, const char *text);
 bool pod_ready(const struct agent_pod *p);
 
 /* ---- static.c: the folder of static manifests ---- */
@@ -277,12 +290,16 @@ void log_gc_note(const struct agent_pod *p); /* marks the pod's log folder as ou
 
 /* ---- adopt.c: what an earlier run of the agent left ---- */
 
-/* The pod's address and start, and what its volumes and environment were made of: in the run
- * folder, for an agent that adopts it. */
-int adopt_note_sandbox(const struct agent_pod *p, const char *ip, int64_t started_ns,
-		       struct um_error *err);
+/* The pod's address and shim, and what its volumes and environment were made of: in the run folder,
+ * for an agent that adopts it. */
+int adopt_note_sandbox(const struct agent_pod *p, const char *ip, pid_t shim, struct um_error *err);
+/* The shim that was noted, or 0. Its number may be another process' by now. */
+pid_t adopt_noted_shim(const struct agent_pod *p);
 int adopt_save_refs(const struct agent_pod *p, struct um_error *err);
 int adopt_save(const struct agent_pod *p, struct um_error *err);
+/* The same, when something of it has changed that an agent which adopts it must know: an end, an
+ * attempt, a deadline. Never because of time alone. A failure is logged. */
+void adopt_save_again(const struct agent_pod *p);
 void adopt_forget(const struct agent_pod *p);
 int adopt_all(struct um_agent *a, struct um_error *err);
 

@@ -14,6 +14,7 @@
 #define RETRY_MOST_NS (60 * UM_NSEC_PER_SEC)
 #define DEFAULT_GRACE_NS (30 * UM_NSEC_PER_SEC)
 #define KILL_RETRY_NS (2 * UM_NSEC_PER_SEC)
+#define KILLS_MAX 5 /* then it is the shim that does not say what became of them */
 
 static const char *const state_names[POD_N_STATES] = {
 	"new", "sandbox", "volumes", "run", "stopping", "cleanup", "done",
@@ -195,8 +196,6 @@ static void sandbox_done(struct agent_job *j)
 	snprintf(p->ip, sizeof(p->ip), "%s",
 		 pod_host_network(p) && p->agent->opt.host_ip ? p->agent->opt.host_ip
 							      : j->net.addr_text);
-	if (!p->started_wall_ns)
-		p->started_wall_ns = um_clock_wall(um_loop_clock(p->agent->loop));
 	{
 		char path[4096];
 
@@ -206,7 +205,7 @@ static void sandbox_done(struct agent_job *j)
 	say_what_is_missing(p);
 	pod_set_state(p, POD_VOLUMES);
 	if (!p->shim || shim_hello(p->shim) < 0) {
-		pod_shim_lost(p);
+		pod_shim_lost(p, "cannot be reached");
 		return;
 	}
 	pod_dirty(p);
@@ -217,6 +216,8 @@ static void volumes_done(struct agent_job *j)
 {
 	struct agent_pod *p = j->pod;
 
+	if (p->state != POD_VOLUMES)
+		return; /* the shim was lost meanwhile */
 	if (j->result < 0) {
 		pod_event(p, "Warning", "FailedMount", "%s", j->err.msg);
 		snprintf(p->message, sizeof(p->message), "%s", j->err.msg);
@@ -334,13 +335,17 @@ static void advance_stopping(struct agent_pod *p)
 	}
 	if (um_timer_running(p->timer))
 		return;
-	pod_run_job(p, NULL, kill_work, kill_done);
+	if (p->kills++ >= KILLS_MAX && p->shim)
+		pod_shim_lost(p, "does not tell of its containers' ends");
+	else
+		pod_run_job(p, NULL, kill_work, kill_done);
 }
 
 static void begin_stopping(struct agent_pod *p)
 {
 	um_timer_stop(p->timer);
 	p->term_sent = false;
+	p->kills = 0;
 	for (size_t i = 0; i < p->n_ctrs; i++)
 		if (p->ctrs[i].state == CTR_WAITING || p->ctrs[i].state == CTR_BACKOFF)
 			um_timer_stop(p->ctrs[i].timer);
@@ -464,28 +469,50 @@ static void on_timer(void *arg)
 	pod_kick(arg);
 }
 
+void pod_fail(struct agent_pod *p)
+{
+	p->failed_for_good = true;
+	p->grace_ns = DEFAULT_GRACE_NS;
+}
+
 static void on_deadline(void *arg)
 {
 	struct agent_pod *p = arg;
 
 	if (p->state >= POD_CLEANUP ? !p->rebuild : ctrs_all_finished(p))
 		return; /* it has ended by itself, in time */
-	p->failed_for_good = true;
-	p->grace_ns = DEFAULT_GRACE_NS;
+	pod_fail(p);
 	snprintf(p->reason, sizeof(p->reason), "DeadlineExceeded");
 	snprintf(p->message, sizeof(p->message),
 		 "Pod was active on the node longer than the specified deadline");
+	adopt_save_again(p);
 	pod_dirty(p);
 }
 
-void pod_shim_lost(struct agent_pod *p)
+/* Across restarts of the agent only the wall clock counts on: where it went back the pod gets more
+ * time, but never more than the whole. */
+void pod_arm_deadline(struct agent_pod *p)
 {
+	int64_t all = um_json_get_i64(p->obj, "spec.activeDeadlineSeconds", 0);
+	int64_t spent = um_clock_wall(um_loop_clock(p->agent->loop)) - p->started_wall_ns;
+
+	um_timer_stop(p->deadline);
+	if (all <= 0 || all >= INT64_MAX / UM_NSEC_PER_SEC || p->failed_for_good)
+		return;
+	all *= UM_NSEC_PER_SEC;
+	um_timer_start(p->deadline, spent < 0 ? all : spent < all ? all - spent : 0);
+}
+
+void pod_shim_lost(struct agent_pod *p, const char *how)
+{
+	bool unknown = p->shim && !shim_synced(p->shim);
+
 	shim_free(TAKE_PTR(p->shim));
 	if (p->state == POD_CLEANUP || p->state == POD_DONE || p->state == POD_NEW)
 		return;
-	pod_event(p, "Warning", "SandboxChanged",
-		  "the pod's shim has ended: its containers are ended and started anew");
-	ctrs_lost(p);
+	pod_event(p, "Warning", "SandboxChanged", "the pod's shim %s: its containers are ended%s",
+		  how, p->ending || p->failed_for_good ? "" : " and started anew");
+	ctrs_lost(p, unknown);
 	um_timer_stop(p->timer);
 	p->rebuild = !p->ending && !p->failed_for_good && !ctrs_all_finished(p);
 	if (p->state != POD_SANDBOX)
@@ -532,7 +559,9 @@ static const struct um_json *ctr_spec(const struct um_json *obj, bool init, cons
 /* The new form differs in what may change: images, labels, annotations, deadline, deletion. */
 static void take_update(struct agent_pod *p)
 {
+	const struct um_json *was = um_json_get(p->obj, "spec");
 	struct um_arena *old = p->arena;
+	bool changed = !um_json_equal(was, um_json_get(p->next_obj, "spec"));
 
 	for (size_t i = 0; i < p->n_ctrs; i++) {
 		struct agent_ctr *c = &p->ctrs[i];
@@ -560,6 +589,11 @@ static void take_update(struct agent_pod *p)
 	p->arena = TAKE_PTR(p->next_arena);
 	p->obj = TAKE_PTR(p->next_obj);
 	um_arena_free(old);
+	if (!changed) /* most are our own statuses coming back */
+		return;
+	pod_arm_deadline(p);
+	if (p->state != POD_NEW) /* it is saved before the sandbox is made */
+		adopt_save_again(p);
 }
 
 void pod_update(struct agent_pod *p, struct um_arena *arena, struct um_json *obj)
@@ -593,7 +627,6 @@ static int make_ctrs(struct agent_pod *p)
 struct agent_pod *pod_new(struct um_agent *a, const struct um_json *obj, struct um_error *err)
 {
 	struct agent_pod *p = calloc(1, sizeof(*p));
-	int64_t deadline;
 
 	if (!p)
 		goto no_memory;
@@ -610,9 +643,9 @@ struct agent_pod *pod_new(struct um_agent *a, const struct um_json *obj, struct 
 	if (!p->ns || !p->name || !p->obj || !p->timer || !p->deadline || make_ctrs(p) < 0)
 		goto no_memory;
 	HASH_ADD_STR(a->pods, uid, p);
-	deadline = um_json_get_i64(obj, "spec.activeDeadlineSeconds", 0);
-	if (deadline > 0 && deadline < INT64_MAX / UM_NSEC_PER_SEC)
-		um_timer_start(p->deadline, deadline * UM_NSEC_PER_SEC);
+	if (um_time_parse(um_json_get_str(obj, "status.startTime", ""), &p->started_wall_ns) < 0)
+		p->started_wall_ns = um_clock_wall(um_loop_clock(a->loop));
+	pod_arm_deadline(p);
 	return p;
 no_memory:
 	um_error_set(err, -ENOMEM, "pod %s: out of memory",

@@ -367,7 +367,7 @@ void sandbox_work(struct agent_job *j)
 					   pod_host_network(j->pod) && j->pod->agent->opt.host_ip
 						   ? j->pod->agent->opt.host_ip
 						   : j->net.addr_text,
-					   um_clock_wall(&um_clock_system), err);
+					   j->shim_pid, err);
 	if (j->result < 0) {
 		if (j->shim_pid > 0) {
 			kill(j->shim_pid, SIGKILL);
@@ -410,10 +410,11 @@ static void end_shim(const struct agent_pod *p, pid_t pid)
 	}
 }
 
-/* The shim of a pod that an earlier agent left: whoever listens on the pod's socket. */
-static pid_t listening_shim(const struct agent_pod *p)
+/* The shim of a pod that an earlier agent left: whoever listens on the pod's socket. A hung one may
+ * have a full queue: then whom that agent noted. */
+static pid_t earlier_shim(const struct agent_pod *p)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
@@ -422,7 +423,7 @@ static pid_t listening_shim(const struct agent_pod *p)
 	    pod_run_path(p, addr.sun_path, sizeof(addr.sun_path), "%s", UM_SHIM_SOCKET) < 0 ||
 	    connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		return 0;
+		return adopt_noted_shim(p);
 	return cred.pid;
 }
 
@@ -551,7 +552,7 @@ static int remove_all(struct agent_job *j, struct um_error *err)
 	if (r == 0)
 		r = each_bundle(p, delete_by_bundle, err);
 	if (r == 0)
-		end_shim(p, p->shim_pid > 0 ? p->shim_pid : listening_shim(p));
+		end_shim(p, p->shim_pid > 0 ? p->shim_pid : earlier_shim(p));
 	UM_FAULT("agent.cleanup.shim");
 	if (r == 0)
 		r = um_cgroup_remove(p->agent->cgroups, cgroup, err);
@@ -621,15 +622,52 @@ static void find_oom(struct agent_job *j)
 	um_cgroup_free(cg);
 }
 
+/* What is learned from remains is noted before they are removed: who has to begin again, after a
+ * failure or a crash, finds no more of it. The note is '0' or '1' for the kernel's kill, then the
+ * termination message. */
+static bool read_retire_note(struct agent_job *j, const char *path)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(TERMINATION_MESSAGE_MAX + 2);
+
+	if (um_io_read_file(AT_FDCWD, path, &b, NULL) < 0 || !b.len)
+		return false;
+	j->oom = b.data[0] == '1';
+	if (b.len > 1)
+		j->message = strdup(um_buf_str(&b) + 1);
+	return true;
+}
+
+static int write_retire_note(const struct agent_job *j, const char *path, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(TERMINATION_MESSAGE_MAX + 2);
+
+	um_buf_addf(&b, "%c%s", j->oom ? '1' : '0', j->message ? j->message : "");
+	if (um_buf_error(&b))
+		return um_error_errno(err, um_buf_error(&b), "note the end of %s", j->ctr->id);
+	return um_io_replace_file(AT_FDCWD, path, b.data, b.len, 0600, UM_IO_NO_SYNC, err);
+}
+
+int retire_note_path(const struct agent_ctr *c, char *buf, size_t size)
+{
+	return pod_run_path(c->pod, buf, size, "%s.%d.note", c->name, c->attempt);
+}
+
 void retire_work(struct agent_job *j)
 {
-	char bundle[200];
+	char bundle[200], note[4096];
 
 	snprintf(bundle, sizeof(bundle), "%s.%d", j->ctr->name, j->ctr->attempt);
-	find_oom(j);
-	read_termination_message(j);
+	j->result = retire_note_path(j->ctr, note, sizeof(note));
+	if (j->result == 0 && !read_retire_note(j, note)) {
+		find_oom(j);
+		read_termination_message(j);
+		if (j->oom || j->message)
+			j->result = write_retire_note(j, note, &j->err);
+	}
 	UM_FAULT("agent.retire");
-	j->result = delete_container(j->pod, j->ctr->id, &j->err);
+	if (j->result == 0)
+		j->result = delete_container(j->pod, j->ctr->id, &j->err);
 	if (j->result == 0)
 		j->result = remove_bundle(j->pod, bundle, &j->err);
+	UM_FAULT("agent.retired");
 }

@@ -8,9 +8,12 @@
 #include "base/log.h"
 #include "wire/loop.h"
 
+#define HELLO_NS (10 * UM_NSEC_PER_SEC) /* a stopped or broken shim answers never */
+
 struct agent_shim {
 	struct agent_pod *pod;
 	struct um_fd *watch;
+	struct um_timer *hello; /* runs out when it is not answered */
 	int fd;
 	long long seq;
 	bool synced; /* hello is answered: all containers it holds are known */
@@ -60,6 +63,7 @@ static void on_hello(struct agent_shim *s, const struct um_shim_msg *m)
 	struct agent_pod *p = s->pod;
 
 	s->synced = true;
+	um_timer_stop(s->hello);
 	p->shim_pid = (pid_t)um_shim_num(m, "pid", 0);
 	p->ns_net = (int)um_shim_num(m, "net", -1);
 	p->ns_ipc = (int)um_shim_num(m, "ipc", -1);
@@ -93,7 +97,7 @@ static void on_readable(void *arg, int fd, um_unused int events)
 			return;
 		m.len = n > 0 ? (size_t)n : 0;
 		if (n <= 0 || !um_shim_valid(&m)) {
-			pod_shim_lost(p); /* frees this end */
+			pod_shim_lost(p, "has ended"); /* frees this end */
 			return;
 		}
 		on_packet(s, &m);
@@ -102,10 +106,19 @@ static void on_readable(void *arg, int fd, um_unused int events)
 	}
 }
 
+static void on_no_hello(void *arg)
+{
+	struct agent_shim *s = arg;
+
+	pod_shim_lost(s->pod, "does not answer"); /* frees this end */
+}
+
 struct agent_shim *shim_connect(struct agent_pod *p, const char *path)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct agent_shim *s = calloc(1, sizeof(*s));
+	struct ucred cred = {.pid = 0};
+	socklen_t len = sizeof(cred);
 
 	if (!s || strlen(path) >= sizeof(addr.sun_path)) {
 		free(s);
@@ -116,11 +129,14 @@ struct agent_shim *shim_connect(struct agent_pod *p, const char *path)
 	s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->fd >= 0 && connect(s->fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
 		s->watch = um_fd_new(p->agent->loop, s->fd, UM_FD_READ, on_readable, s);
-	if (!s->watch) {
-		um_close(s->fd);
-		free(s);
+	s->hello = um_timer_new(p->agent->loop, on_no_hello, s);
+	if (!s->watch || !s->hello) {
+		shim_free(s);
 		return NULL;
 	}
+	/* Whom to end should it never say. */
+	if (p->shim_pid <= 0 && getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0)
+		p->shim_pid = cred.pid;
 	return s;
 }
 
@@ -128,6 +144,7 @@ void shim_free(struct agent_shim *s)
 {
 	if (!s)
 		return;
+	um_timer_free(s->hello);
 	um_fd_free(s->watch);
 	um_close(s->fd);
 	free(s);
@@ -138,6 +155,7 @@ int shim_hello(struct agent_shim *s)
 	struct um_shim_msg m;
 
 	um_shim_begin(&m, "hello");
+	um_timer_start(s->hello, HELLO_NS);
 	return send_msg(s, &m);
 }
 

@@ -54,7 +54,7 @@ bool pod_ready(const struct agent_pod *p)
 
 /* Termination messages are a container's own bytes, and a message may have been cut within a
  * character: what is no UTF-8 would make the whole status unreadable. */
-static void set_text(struct um_arena *a, struct um_json *o, const char *key, const char *text)
+void status_set_text(struct um_arena *a, struct um_json *o, const char *key, const char *text)
 {
 	size_t len = strlen(text), at;
 	char *copy = um_arena_strdup(a, text);
@@ -92,7 +92,7 @@ static void terminated(struct um_arena *a, struct um_json *state, const struct c
 		um_json_set_i64(a, o, "signal", e->signal);
 	um_json_set_str(a, o, "reason", e->reason);
 	if (e->message && *e->message)
-		set_text(a, o, "message", e->message);
+		status_set_text(a, o, "message", e->message);
 	set_time(a, o, "startedAt", e->started_ns);
 	set_time(a, o, "finishedAt", e->finished_ns);
 	set_id(a, o, e->id);
@@ -117,7 +117,7 @@ static struct um_json *ctr_state(struct um_arena *a, const struct agent_ctr *c)
 			: all_inits_done(c->pod) || c->init ? "ContainerCreating"
 							    : "PodInitializing");
 	if (*c->message)
-		set_text(a, o, "message", c->message);
+		status_set_text(a, o, "message", c->message);
 	return state;
 }
 
@@ -229,7 +229,7 @@ struct um_json *pod_status(const struct agent_pod *p, struct um_arena *a)
 	if (*p->reason)
 		um_json_set_str(a, st, "reason", p->reason);
 	if (*p->message)
-		set_text(a, st, "message", p->message);
+		status_set_text(a, st, "message", p->message);
 	addresses(a, st, p);
 	set_time(a, st, "startTime", p->started_wall_ns);
 	if (p->n_init) {

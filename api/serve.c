@@ -232,6 +232,7 @@ static void on_renew(void *arg)
 static int open_stores(struct um_serve *s, const struct um_serve_opts *o, struct um_error *err)
 {
 	struct um_store_sqlite_opts so = {.dir = o->data_dir,
+					  .compact_keep = o->compact_keep,
 					  .inject_fsync_delay_ns = o->inject_fsync_delay_ns};
 	int64_t epoch = 0;
 	int r = um_store_open_sqlite(s->loop, &so, &s->durable, err);

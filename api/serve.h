@@ -31,6 +31,7 @@ struct um_serve_opts {
 	const char *node_port_range; /* NULL: 30000-32767 */
 	const char *pod_range;	     /* must not overlap the service range; NULL: not checked */
 	int64_t event_ttl_ns;
+	int64_t compact_keep; /* revisions of history that the store keeps; 0: its own default */
 	int64_t inject_fsync_delay_ns; /* tests: each commit sleeps */
 	bool no_scheduler;	       /* tests that place pods themselves */
 };

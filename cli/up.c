@@ -124,7 +124,9 @@ static void make_arguments(void)
 
 static void on_ended(void *arg, pid_t pid, int status);
 
-static int spawn(struct daemon *d, int ready_fd)
+/* Starts it and watches it: one that cannot be watched would be a second one when it is started
+ * again, and is ended. */
+static int spawn(struct daemon *d, int ready_fd, struct um_error *err)
 {
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
@@ -141,19 +143,30 @@ static int spawn(struct daemon *d, int ready_fd)
 	r = posix_spawn(&d->pid, "/proc/self/exe", &fa, &attr, d->argv, environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&fa);
-	if (r == 0) {
-		d->started_ns = um_loop_now(d->loop);
-		d->child = um_child_new(d->loop, d->pid, on_ended, d);
+	if (r != 0) {
+		d->pid = 0;
+		return um_error_errno(err, -r, "start the %s", d->verb);
 	}
-	return r;
+	d->started_ns = um_loop_now(d->loop);
+	d->child = um_child_new(d->loop, d->pid, on_ended, d);
+	if (d->child)
+		return 0;
+	r = errno ? -errno : -ENOMEM;
+	kill(d->pid, SIGKILL);
+	waitpid(d->pid, NULL, 0);
+	d->pid = 0;
+	return um_error_errno(err, r, "watch the %s", d->verb);
 }
 
 static void start(struct daemon *d)
 {
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct um_error err = UM_ERROR_INIT;
 
-	if (spawn(d, null) != 0 || !d->child)
+	if (spawn(d, null, &err) < 0) {
+		um_log(UM_LOG_ERROR, "it is started again later", UM_LOG_ERR(&err));
 		um_timer_start(d->restart, RESTART_MOST_NS);
+	}
 	um_close(null);
 }
 
@@ -201,11 +214,16 @@ static int start_server(struct daemon *d, struct um_error *err)
 {
 	char line[100];
 	ssize_t n;
-	int p[2];
+	int p[2], r;
 
-	if (pipe2(p, O_CLOEXEC) < 0 || spawn(d, p[1]) != 0)
+	if (pipe2(p, O_CLOEXEC) < 0)
 		return um_error_errno(err, -errno, "start the server");
+	r = spawn(d, p[1], err);
 	close(p[1]);
+	if (r < 0) {
+		close(p[0]);
+		return r;
+	}
 	do
 		n = read(p[0], line, sizeof(line));
 	while (n < 0 && errno == EINTR);

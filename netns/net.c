@@ -3,6 +3,10 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <pthread.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/fault.h"
 #include "base/io.h"
@@ -19,7 +23,8 @@ struct um_net {
 	pthread_mutex_t lock; /* of all that follows and changes */
 	struct um_range pods, node;
 	char *state_dir;
-	int mtu; /* 0: not known yet */
+	int owner; /* the socket whose name says that this namespace's pod network has its owner */
+	int mtu;   /* 0: not known yet */
 	struct um_ipam *ipam;
 	struct um_nl *route, *filter;
 	struct um_rules_state rules;
@@ -56,6 +61,27 @@ static int check_config(struct um_net *n, const struct um_net_config *cfg, struc
 	return n->state_dir ? 0 : um_error_errno(err, -ENOMEM, "open the pod network");
 }
 
+/* Links, routes and rules are found by their names in the network namespace: two owners would sweep
+ * away each other's. An abstract name is the namespace's, and ends with whoever holds it. */
+static int own_namespace(struct um_net *n, struct um_error *err)
+{
+	static const char name[] = "umiak pod network";
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+	memcpy(addr.sun_path + 1, name, sizeof(name) - 1);
+	n->owner = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (n->owner >= 0 &&
+	    bind(n->owner, (struct sockaddr *)&addr,
+		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name))) == 0)
+		return 0;
+	if (errno == EADDRINUSE)
+		return um_error_set(err, -EBUSY,
+				    "another agent has the pod network of this network namespace: "
+				    "end it first, or run this one with --no-pod-network or in a "
+				    "namespace of its own");
+	return um_error_errno(err, -errno, "take the network namespace's pod network");
+}
+
 struct claim {
 	struct um_net *net;
 	struct um_error *err;
@@ -85,7 +111,10 @@ int um_net_open(const struct um_net_config *cfg, struct um_net **ret, struct um_
 	if (!n)
 		return um_error_errno(err, -ENOMEM, "open the pod network");
 	pthread_mutex_init(&n->lock, NULL);
+	n->owner = -1;
 	r = check_config(n, cfg, err);
+	if (r == 0)
+		r = own_namespace(n, err);
 	if (r == 0)
 		r = um_nl_open(NETLINK_ROUTE, &n->route, err);
 	if (r == 0)
@@ -113,6 +142,7 @@ void um_net_close(struct um_net *n)
 	um_ipam_close(n->ipam);
 	um_nl_close(n->route);
 	um_nl_close(n->filter);
+	um_close(n->owner);
 	free(n->state_dir);
 	pthread_mutex_destroy(&n->lock);
 	free(n);

@@ -29,7 +29,8 @@ struct um_net_config {
 struct um_net;
 
 /* Checks the ranges (a range that overlaps a host route not ours is refused: -EEXIST), turns
- * ip_forward on, loads the static rules, rebuilds what a crash left. */
+ * ip_forward on, loads the static rules, rebuilds what a crash left. One at a time in a network
+ * namespace: -EBUSY while another has it open. */
 um_must_check int um_net_open(const struct um_net_config *cfg, struct um_net **ret,
 			      struct um_error *err);
 void um_net_close(struct um_net *n); /* removes nothing; accepts NULL */

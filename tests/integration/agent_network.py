@@ -220,32 +220,27 @@ def test_a_container_that_restarts_keeps_its_pods_address(node):
     assert addr_of(node, "web") == addr
 
 
-FAULTS = ["netns.address-given", "netns.link-made", "netns.configured", "agent.sandbox.network",
-          "agent.cleanup.network"]
-
-
-def test_a_kill_at_every_step_of_the_network_leaves_nothing(node):
+def test_a_second_agent_in_one_network_namespace_is_refused(node):
     node.busybox()
-    for fault in FAULTS:
-        node.env = {"UMIAK_FAULT": fault, "UMIAK_FAULT_ONCE": node.path("once-" + fault)}
-        node.start()
-        node.manifest("f", {"containers": [ctr("echo up; " + WAIT)]})
-        if fault == "agent.cleanup.network" and node.proc.poll() is None:
-            with contextlib.suppress(AssertionError):
-                wait_for("up", lambda: "up" in node.logs("f") or node.proc.poll() is not None)
-            node.remove("f")
-        wait_for(f"the kill at {fault}", lambda: node.proc.poll() is not None)
-        node.env = {}
-        node.manifest("f", {"containers": [ctr("echo up; " + WAIT)]})
-        node.run()
-        wait_for(f"the pod after {fault}", lambda: given(node, "f") and
-                 "up" in node.logs("f"))
-        assert len(links()) == 1, fault
-        node.remove("f")
+    node.run()
+    node.manifest("first", {"containers": [ctr("echo up; " + WAIT)]})
+    wait_for("up", lambda: "up" in node.logs("first"))
+    before = links()
+    assert len(before) == 1
+    other = Node(network=True)
+    try:
+        other.start()
+        wait_for("its end", lambda: other.proc.poll() is not None, timeout=60)
+        assert other.proc.returncode != 0
+        assert "another agent has the pod network" in other.log_text(), other.log_text()
+        assert links() == before
+        other.proc = None
+        node.remove("first")
         node.assert_no_leaks()
-        node.stop()
-        sh("rm", "-rf", node.path("log"))
-        os.mkdir(node.path("log"))
+        node.stop(signal.SIGKILL)
+        other.run()  # whoever had it is gone, however that came
+    finally:
+        other.close()
 
 
 def test_an_overlap_with_the_hosts_routes_stops_the_agent(node):

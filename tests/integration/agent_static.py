@@ -2,6 +2,7 @@
 """Static pods on a node without a server: life, restarts, volumes, probes, adoption, crashes."""
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -281,6 +282,103 @@ def test_a_killed_shim_costs_a_restart_and_nothing_else(node):
     node.assert_no_leaks()
 
 
+def stopped_shim(node, name):
+    """The pod's shim, found by its folder, which answers nobody from now on."""
+    for uid in os.listdir(node.path("state", "pods")):
+        saved = json.loads(read(node.path("state", "pods", uid, "pod.json")))
+        if saved["pod"]["metadata"]["name"] == f"{name}-n1":
+            shim, = processes(f"umiak-shim --dir {node.path('run', 'pods', uid)}")
+            os.kill(shim, signal.SIGSTOP)
+            return shim, node.path("run", "pods", uid, "shim.sock")
+    raise AssertionError(f"no pod {name}")
+
+
+def test_a_hung_shim_is_replaced(node):
+    node.busybox()
+    node.run()
+    for name in ("hung", "full"):
+        node.manifest(name, {"containers": [ctr("echo up; " + LOOP)]})
+    wait_for("both", lambda: node.log_text().count("Started container main") == 2)
+    pids = [node.ctr_pid(n) for n in ("hung", "full")]
+    node.stop(signal.SIGKILL)
+    shims = [stopped_shim(node, n) for n in ("hung", "full")]
+    queue = []
+    with contextlib.suppress(BlockingIOError):
+        while len(queue) < 100:
+            queue.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            queue[-1].setblocking(False)
+            queue[-1].connect(shims[1][1])
+    assert 1 < len(queue) < 100
+    node.run()
+    for name in ("hung", "full"):
+        wait_for(f"{name} again", lambda: "up" in node.logs(name, attempt=1), timeout=90)
+    assert not any(alive(p) for p in pids + [s for s, _ in shims])
+    for name in ("hung", "full"):
+        node.remove(name)
+    node.assert_no_leaks(timeout=60)
+
+
+def test_a_hung_shim_does_not_keep_its_pod_from_ending(node):
+    node.busybox()
+    node.run()
+    node.manifest("hung", {"containers": [ctr("echo up; " + LOOP)]})
+    wait_for("up", lambda: "Started container main" in node.log_text())
+    stopped_shim(node, "hung")
+    node.remove("hung")
+    node.assert_no_leaks(timeout=90)
+
+
+def test_a_shim_killed_while_the_agent_is_away_costs_a_restart(node):
+    node.busybox()
+    node.run()
+    node.manifest("always", {"containers": [ctr("echo up; " + LOOP)]})
+    node.manifest("never", {"restartPolicy": "Never", "containers": [ctr("echo up; " + LOOP)]})
+    wait_for("both", lambda: node.log_text().count("Started container main") == 2)
+    node.stop(signal.SIGKILL)
+    for shim in processes("umiak-shim --dir " + node.dir):
+        os.kill(shim, signal.SIGKILL)
+    node.run()
+    wait_for("the restart", lambda: "up" in node.logs("always", attempt=1))
+    wait_for("the end of the other", lambda: "to=done" in node.log_text())
+    assert node.logs("never").count("up") == 1 and not node.logs("never", attempt=1)
+    for name in ("always", "never"):
+        node.remove(name)
+    node.assert_no_leaks()
+
+
+def test_a_deadline_does_not_begin_anew_with_the_agent(node):
+    node.busybox()
+    node.run()
+    node.manifest("late", {"activeDeadlineSeconds": 8, "containers": [ctr("echo up; " + LOOP)]})
+    wait_for("up", lambda: "up" in node.logs("late"))
+    for _ in range(20):
+        if "to=done" in node.log_text():
+            break
+        time.sleep(3)
+        node.stop(signal.SIGKILL)
+        node.run()
+    else:
+        raise AssertionError("it never ends")
+    node.stop(signal.SIGKILL)
+    node.run()
+    saved, = glob.glob(node.path("state", "pods", "*", "pod.json"))
+    assert json.loads(read(saved))["pod"]["status"]["reason"] == "DeadlineExceeded"
+    node.remove("late")
+    node.assert_no_leaks()
+
+
+def test_an_idle_node_saves_nothing(node):
+    node.busybox()
+    node.run()
+    node.manifest("idle", {"activeDeadlineSeconds": 3600, "containers": [ctr(
+        "echo up; " + LOOP, readinessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1})]})
+    wait_for("up", lambda: "Started container main" in node.log_text())
+    saved, = glob.glob(node.path("state", "pods", "*", "pod.json"))
+    before = os.stat(saved)
+    time.sleep(3)
+    assert os.stat(saved).st_ino == before.st_ino and os.stat(saved).st_mtime == before.st_mtime
+
+
 def test_a_process_that_ignores_term_is_killed_after_the_grace(node):
     node.busybox()
     node.run()
@@ -332,45 +430,6 @@ def test_the_default_seccomp_profile_is_loaded(node):
     assert wait_for("off", lambda: node.logs("sec", "off")).split() == ["Seccomp:", "0"]
 
 
-FAULTS = ["agent.pod-saved", "agent.sandbox.folders", "agent.sandbox.cgroup",
-          "agent.sandbox.shim", "agent.sandbox.network", "agent.bundle.folders",
-          "rootfs.snapshot-made", "agent.bundle.mounted", "agent.bundle.config",
-          "agent.retire", "rootfs.snapshot-unmounted", "agent.cleanup.shim",
-          "agent.cleanup.network", "agent.cleanup.folders", "agent.pod-gone"]
-
-
-def test_a_kill_at_every_step_of_the_agent_leaves_nothing(node):
-    node.busybox()
-    for fault in FAULTS:
-        node.env = {"UMIAK_FAULT": fault, "UMIAK_FAULT_ONCE": node.path("once-" + fault)}
-        node.start()
-        node.manifest("f", {"containers": [ctr("echo up; " + LOOP)]})
-        died = False
-        for _ in range(200):  # the kill comes while it starts, or when it is told to end
-            if node.proc.poll() is not None:
-                died = True
-                break
-            if "up" in node.logs("f") and os.path.exists(node.path("manifests", "f.json")):
-                os.kill(node.ctr_pid("f"), signal.SIGKILL)  # it is retired ...
-                time.sleep(0.3)
-                node.remove("f")  # ... and the pod ended
-            time.sleep(0.05)
-        assert died, f"{fault} was never reached"
-        node.proc = None
-        node.env = {}
-        node.manifest("f", {"containers": [ctr("echo up; " + LOOP)]})
-        node.run()
-        wait_for(f"the pod after {fault}", lambda: "up" in node.logs("f", attempt=0))
-        node.remove("f")
-        try:
-            node.assert_no_leaks()
-        except AssertionError as e:
-            raise AssertionError(f"after {fault}: {e}")
-        node.stop()
-        sh("rm", "-rf", node.path("log"))
-        os.mkdir(node.path("log"))
-
-
 def test_the_leak_counter_sees_planted_leaks(node):
     node.busybox()
     node.run()
@@ -379,9 +438,21 @@ def test_the_leak_counter_sees_planted_leaks(node):
         os.makedirs(p)
     os.makedirs(node.path("run", "pods", "left"))
     sh("mount", "-t", "tmpfs", "t", node.path("run", "pods", "left"))
-    kinds = {l.split()[0] for l in node.leaks()}
-    assert kinds >= {"cgroup", "mount", "folder"}, kinds
+    sh("ip", "link", "add", "umleft", "type", "veth", "peer", "name", "left")
+    sh("ip", "link", "set", "umleft", "up")
+    sh("ip", "route", "add", "10.244.0.77/32", "dev", "umleft")
+    holds = subprocess.Popen(["sh", "-c", "exec 9</proc/self/ns/net; read x",
+                              node.path("libexec", "umiak-shim") + " x"], stdin=subprocess.PIPE)
+    want = {"cgroup", "mount", "folder", "link", "route", "process", "namespace"}
+    wait_for("all kinds", lambda: {l.split()[0] for l in node.leaks()} >= want)
+    holds.stdin.close()
+    holds.wait(10)
+    sh("ip", "link", "del", "umleft")
     sh("umount", node.path("run", "pods", "left"))
+    shutil.rmtree(node.path("run", "pods", "left"))
+    for p in planted:
+        os.rmdir(p)
+    assert not node.leaks(), node.leaks()
 
 
 main(globals())

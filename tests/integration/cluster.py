@@ -2,9 +2,11 @@
 """One node, server and agent, driven by the real kubectl: from apply to a real process, and through
 what kills lesser systems."""
 import base64
+import ctypes
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -187,6 +189,73 @@ def test_crashes_count_and_back_off(node):
     assert node.k("logs", "job") == "done\n"
     node.k("delete", "pod", "crash", "job")
     node.assert_no_leaks()
+
+
+def test_a_new_agent_knows_what_the_old_one_did(node):
+    node.busybox()
+    node.run()
+    oom = pod("oom", LOOP, restartPolicy="Never")
+    oom["spec"]["containers"].append({
+        "name": "eater", "image": "busybox",
+        "command": ["sh", "-c", "tail -c 200m /dev/zero | tail >/dev/null"],
+        "resources": {"limits": {"memory": "20Mi"}}})
+    node.apply(oom, pod("late", LOOP, activeDeadlineSeconds=2), pod("cut", LOOP),
+               pod("crash", "echo no; exit 7"))
+
+    def status(name, ctr="main"):
+        st = node.get("pod", name)["status"]
+        return st, {c["name"]: c for c in st["containerStatuses"]}[ctr]
+
+    def known():
+        assert status("oom", "eater")[1]["state"]["terminated"]["reason"] == "OOMKilled"
+        st, c = status("late")
+        assert (st["phase"], st["reason"]) == ("Failed", "DeadlineExceeded"), st
+        assert c["restartCount"] == 0 and st["startTime"] == started.get("late", st["startTime"])
+        st, c = status("crash")
+        assert c["restartCount"] >= 2 and c["lastState"]["terminated"]["exitCode"] == 7, c
+        return True
+
+    started = {}
+    wait_for("all ends", known, timeout=90)
+    wait_for("the second back-off", lambda: "back-off 20s" in
+             status("crash")[1]["state"]["waiting"]["message"])
+    started["late"] = status("late")[0]["startTime"]
+    for p in node.children("agent"):
+        os.kill(p, signal.SIGKILL)
+    node.apply(pod("new", LOOP))
+    node.ready("new", timeout=60)
+    for _ in range(10):  # by now all statuses have been told again
+        known()
+        time.sleep(0.2)
+    wait_for("the third back-off", lambda: known() and "back-off 40s" in
+             status("crash")[1]["state"]["waiting"]["message"], timeout=60)
+    node.ready("cut")
+    node.k("patch", "pod", "cut", "-p", '{"spec":{"activeDeadlineSeconds":1}}')
+    wait_for("the new deadline", lambda: status("cut")[0].get("reason") == "DeadlineExceeded")
+    node.k("delete", "pods", "--all", "--timeout=60s", timeout=70)
+    node.assert_no_leaks()
+
+
+# A seccomp filter that answers pidfd_open with EMFILE: load the number; is it that; errno, allow.
+def without_pidfds():
+    libc = ctypes.CDLL(None, use_errno=True)
+    program = b"".join(struct.pack("HBBI", *i) for i in (
+        (0x20, 0, 0, 0), (0x15, 0, 1, 434), (0x06, 0, 0, 0x00050000 | 24),
+        (0x06, 0, 0, 0x7fff0000)))
+    text = ctypes.create_string_buffer(program)
+    fprog = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(text)))
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, fprog, 0, 0):
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def test_a_daemon_that_cannot_be_watched_is_not_left_alone(node):
+    p = subprocess.run(
+        [os.path.join(node.build, "umiak"), "up", "--root", node.dir, "--node-name", "n1",
+         "--libexec-dir", node.path("libexec"), "--cgroup-parent", node.cgroup],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=without_pidfds,
+        timeout=60)
+    assert p.returncode and "watch the server: Too many open files" in p.stdout, p.stdout
+    assert not node.children("server") and not node.children("agent")
 
 
 def test_deleting_a_namespace_ends_its_pods(node):

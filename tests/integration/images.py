@@ -609,9 +609,10 @@ def test_a_layout_with_links_to_outside(s):
 def test_kills_while_importing(s):
     files = s.folder(oci(TWO))
     for fault in ("image.layer-unpacked", "image.layer-unpacked:2", "image.before-name"):
-        s.env = {"UMIAK_FAULT": fault}
-        code, out, err = s.call("import", files)
-        assert code == -9, f"{fault}: {code} {err}"
+        with Fault(fault) as armed:
+            s.env = armed.env
+            code, out, err = s.call("import", files)
+            assert code == -9 and armed.fired(), f"{fault}: {code} {err}"
         assert not s.refs()
         s.env = {}
         s.ok("import", s.file(tar_of({"f": "x"})), "other")
@@ -621,6 +622,24 @@ def test_kills_while_importing(s):
         assert read(s.layers("a/b:1")[1] + "/same") == "upper"
         s.ok("rm", "a/b:1", "other")
         assert not s.count("layers")
+
+
+def test_a_kill_while_removing(s):
+    s.ok("import", s.folder(oci(TWO)))
+    s.ok("import", s.file(tar_of({"f": "x"})), "other")
+    assert s.count("layers")
+    with Fault("rootfs.image-removed") as armed:
+        s.env = armed.env
+        code, out, err = s.call("rm", "a/b:1")
+        assert code == -9 and armed.fired(), f"{code} {err}"
+    s.env = {}
+    assert list(s.refs()) == ["docker.io/library/other:latest"], s.refs()
+    kept = s.count("layers")
+    s.ok("rm", "other")  # collects what the dead one left too
+    assert kept > 0 and not s.count("layers"), (kept, s.count("layers"))
+    s.ok("import", s.folder(oci(TWO)))
+    assert read(s.layers("a/b:1")[1] + "/same") == "upper"
+    s.assert_clean()
 
 
 def test_several_imports_at_once(s):

@@ -46,7 +46,7 @@ class Tool:
     def __init__(self, state, pods=PODS, node=NODE, *more, fault=None):
         env = dict(os.environ)
         if fault:
-            env["UMIAK_FAULT"] = fault
+            env.update(fault.env)
         self.proc = subprocess.Popen([os.path.join(BUILD, "tests", "lib", "netns_tool"), state,
                                       pods, node, *more], stdin=subprocess.PIPE,
                                      stdout=subprocess.PIPE, text=True, env=env)
@@ -318,9 +318,11 @@ def test_sweep_removes_what_nobody_wants(w):
 
 def test_a_kill_at_every_step_leaves_nothing_after_a_sweep(w):
     for fault in ("netns.address-given", "netns.link-made", "netns.configured"):
-        t, a = w.tool(fault=fault), w.ns()
+        armed = Fault(fault)
+        t, a = w.tool(fault=armed), w.ns()
         assert t.ask(f"attach a {a.path}") == ""
-        assert t.proc.wait(10) == -9, f"{fault} was not reached"
+        assert t.proc.wait(10) == -9 and armed.fired(), f"{fault} was not reached"
+        armed.close()
         assert w.ipam(), fault
         t = w.tool()
         t.ok("sweep")
@@ -330,9 +332,11 @@ def test_a_kill_at_every_step_leaves_nothing_after_a_sweep(w):
 
 def test_a_kill_at_every_step_is_completed_by_the_next_attach(w):
     for fault in ("netns.address-given", "netns.link-made", "netns.configured"):
-        t, a = w.tool(fault=fault), w.ns()
+        armed = Fault(fault)
+        t, a = w.tool(fault=armed), w.ns()
         assert t.ask(f"attach a {a.path}") == ""
-        t.proc.wait(10)
+        assert t.proc.wait(10) == -9 and armed.fired(), f"{fault} was not reached"
+        armed.close()
         given = w.ipam()
         t = w.tool()
         addr = t.attach("a", a)[0]

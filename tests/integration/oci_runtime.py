@@ -1081,7 +1081,7 @@ FAULTS = {"create": ["runtime.state.made", "runtime.create.state", "cgroups.crea
                      "runtime.init.namespaces", "runtime.init.mount", "runtime.init.pivoted"],
           "start": ["runtime.start.sent", "runtime.init.starting"],
           "exec": ["runtime.exec.cloned"],
-          "delete": ["runtime.delete.killed", "runtime.delete.cgroup"]}
+          "delete": ["runtime.delete.killed", "cgroups.remove.hierarchy", "runtime.delete.cgroup"]}
 
 
 def test_a_kill_at_every_step_leaves_nothing_that_delete_does_not_find(box):
@@ -1092,8 +1092,9 @@ def test_a_kill_at_every_step_leaves_nothing_that_delete_does_not_find(box):
         for fault in faults:
             # the init has the environment of its create
             carrier = "create" if fault.startswith("runtime.init") else at
+            armed = Fault(fault)
             for verb in ("create", "start", "exec", "delete"):
-                env = dict(os.environ, UMIAK_FAULT=fault) if verb == carrier else None
+                env = dict(os.environ, **armed.env) if verb == carrier else None
                 r = box.oci(*argv[verb], env=env)
                 if verb == at:
                     break
@@ -1101,7 +1102,9 @@ def test_a_kill_at_every_step_leaves_nothing_that_delete_does_not_find(box):
             if fault == "runtime.init.starting":  # cannot be told from a program that ended at once
                 wait_for("its end", lambda: box.state()["status"] == "stopped")
             else:
-                assert r.rc, f"{fault} was never reached"
+                assert r.rc, f"{fault} killed nobody who was missed"
+            assert armed.fired() == "umiak-oci", f"{fault} was never reached"
+            armed.close()
             box.oci("delete", "--force", "c", ok=True)
             try:
                 wait_for("a clean end", lambda: not box.left(), timeout=5)

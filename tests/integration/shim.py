@@ -364,8 +364,10 @@ def test_a_shim_that_cannot_start_says_why(p):
 
 
 def test_kills_at_fault_points(p):
-    for fault in ("shim.namespaces", "shim.start", "shim.started", "shim.before-exit-record"):
-        p.env = {"UMIAK_FAULT": fault}
+    for fault in ("shim.namespaces", "shim.start", "shim.started", "shim.before-exit-record",
+                  "shim.after-exit-record"):
+        armed = Fault(fault)
+        p.env = armed.env
         c = p.shim("--new-net")
         if fault != "shim.namespaces":
             with contextlib.suppress(EOFError, ConnectionError):
@@ -373,7 +375,13 @@ def test_kills_at_fault_points(p):
                 c.exited("a")
         assert p.proc.wait(10) == -9, fault
         assert fault != "shim.namespaces" or p.ready == ""
-        assert not os.path.exists(p.path("run/a.0.exit"))
+        assert armed.fired() == "umiak-shim", fault
+        armed.close()
+        if fault == "shim.after-exit-record":  # all that is known of the end, and whole
+            status, finished = read(p.path("run/a.0.exit")).split()
+            assert status == str(4 << 8) and int(finished) <= time.time_ns()
+        else:
+            assert not os.path.exists(p.path("run/a.0.exit"))
         p.env = {}
         subprocess.run([OCI, "--root", p.path("oci"), "delete", "--force", p.group + "-a-0"],
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20)

@@ -1,7 +1,8 @@
 /* An API server for tests: apiserver DIR [--port N] [--health-port N] [--event-ttl SECONDS]
- * [--fsync-delay-ms N] [--service-range CIDR] [--node-ports A-B] [--node NAME]...
- * Keeps everything below DIR, prints its URL when it listens, and ends on SIGTERM. For each --node
- * a certificate DIR/pki/node-NAME and a kubeconfig DIR/node-NAME.kubeconfig are made. */
+ * [--compact-keep REVISIONS] [--fsync-delay-ms N] [--service-range CIDR] [--node-ports A-B] [--node
+ * NAME]... Keeps everything below DIR, prints its URL when it listens, and ends on SIGTERM. For
+ * each --node a certificate DIR/pki/node-NAME and a kubeconfig DIR/node-NAME.kubeconfig are made.
+ */
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,7 +49,7 @@ static int make_node(const char *dir, const char *url, const char *name, struct 
 }
 
 struct args {
-	int port, health, ttl_s, delay_ms, n_nodes;
+	int port, health, ttl_s, delay_ms, keep, n_nodes;
 	char *nodes[16];
 	const char *service_range, *node_ports;
 };
@@ -64,6 +65,7 @@ static int run(const char *dir, const struct args *args, struct um_error *err)
 				  .service_range = args->service_range,
 				  .node_port_range = args->node_ports,
 				  .inject_fsync_delay_ns = args->delay_ms * UM_NSEC_PER_MSEC,
+				  .compact_keep = args->keep,
 				  .no_scheduler = true,
 				  .event_ttl_ns = args->ttl_s * UM_NSEC_PER_SEC};
 	int r;
@@ -97,6 +99,7 @@ static bool read_number(struct args *args, const char *option, const char *text)
 		{"--port", 0, 65535, &args->port},
 		{"--health-port", 1, 65535, &args->health},
 		{"--event-ttl", 1, 86400, &args->ttl_s},
+		{"--compact-keep", 1, 1000000, &args->keep},
 		{"--fsync-delay-ms", 0, 60000, &args->delay_ms},
 	};
 
@@ -115,7 +118,8 @@ int main(int argc, char **argv)
 	if (argc < 2 || argc % 2) {
 		fprintf(stderr,
 			"usage: %s DIR [--port N] [--health-port N] [--event-ttl SECONDS] "
-			"[--fsync-delay-ms N] [--service-range CIDR] [--node-ports A-B] [--node "
+			"[--compact-keep REVISIONS] [--fsync-delay-ms N] [--service-range CIDR] "
+			"[--node-ports A-B] [--node "
 			"NAME]...\n",
 			argv[0]);
 		return UM_EXIT_USAGE;

@@ -67,6 +67,44 @@ def alive(pid):
         return False
 
 
+class Fault:
+    """One fault point, armed by .env for whatever inherits that. It kills once, and what it killed
+    is known: the kill itself writes it down."""
+
+    def __init__(self, point):
+        self.point = point
+        self.dir = tempfile.mkdtemp(prefix="umiak-fault-")
+        self.file = os.path.join(self.dir, "record")
+        self.env = {"UMIAK_FAULT": point, "UMIAK_FAULT_ONCE": self.file}
+
+    def fired(self):
+        """The program that was killed there, or None."""
+        with contextlib.suppress(OSError), open(self.file, "rb") as f:
+            text = f.read().split(b"\0")[0].decode()
+            if text.startswith("!") and text.endswith("\n"):
+                name, program = text[1:].split()
+                assert name == self.point.split(":")[0], text
+                fault_fired(name)
+                return program
+        return None
+
+    def close(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+
+def fault_fired(name):
+    """For tests/run, which wants to see every point once."""
+    if "UMIAK_FAULTS_FIRED" in os.environ:
+        with open(os.environ["UMIAK_FAULTS_FIRED"], "a") as f:
+            f.write(name + "\n")
+
+
 def processes(text):
     """Pids of processes whose command line has the text, this one left out."""
     found = []
@@ -244,6 +282,20 @@ class Node:
         for line in sh("ip", "-o", "link").splitlines():
             if ": um" in line:
                 found.append("link " + line.split(":")[1].strip())
+        for line in sh("ip", "route", "show", "table", "all").splitlines():
+            if " dev um" in line:
+                found.append("route " + line.strip())
+        return found + self.namespaces()
+
+    def namespaces(self):
+        """Namespaces that a process of this node keeps alive by a descriptor."""
+        found = []
+        for pid in processes(self.dir):
+            for fd in glob.glob(f"/proc/{pid}/fd/*"):
+                with contextlib.suppress(OSError):
+                    to = os.readlink(fd)
+                    if to.split(":")[0] in ("net", "ipc", "uts", "pid", "mnt") and "[" in to:
+                        found.append(f"namespace {to} of process {pid}")
         return found
 
     def assert_no_leaks(self, timeout=20):

@@ -261,3 +261,20 @@ int um_link_delete_route(struct um_nl *n, int index, uint32_t dst, unsigned pref
 	r = finish(n, m, bad);
 	return r == -ESRCH ? 0 : r;
 }
+
+int um_link_delete_address(struct um_nl *n, int index, uint32_t addr)
+{
+	struct ifaddrmsg head = {
+		.ifa_family = AF_INET,
+		.ifa_prefixlen = 32,
+		.ifa_index = (unsigned)index,
+	};
+	_cleanup_msg_ struct nl_msg *m = um_nl_msg(RTM_DELADDR, 0, &head, sizeof(head));
+	int bad, r;
+
+	if (!m)
+		return -ENOMEM;
+	bad = nla_put_u32(m, IFA_LOCAL, htonl(addr));
+	r = finish(n, m, bad);
+	return r == -EADDRNOTAVAIL ? 0 : r;
+}

@@ -9,7 +9,7 @@
  *   sticky     (address, protocol, port) -> time      ClientIP affinity
  *   remembers  time -> goto remember_SECONDS
  *   affinity   (client, address, protocol, port) -> endpoint, written by packets, with timeouts
- *   hairpin    (endpoint, endpoint)                   a pod that talks to itself is masqueraded
+ *   hairpin    (endpoint, endpoint)                   a pod talks to itself
  *   node_*     the same for NodePorts, by (protocol, port); node_tcp and node_udp: which there are
  *
  * A packet to an address of the Service range whose class is found jumps to the chain of that class,
@@ -22,8 +22,9 @@
  * Connections that are established stay with their endpoint, also when it is removed, until they
  * close; UDP entries of removed endpoints are flushed. Sources: pods keep theirs towards pods; what
  * the host sends, and what comes to a NodePort from elsewhere, is masqueraded when the endpoint is
- * no pod of this node. A NodePort answers at each address of the host but 127.0.0.0/8. The range
- * has a route to `lo`, so that a host without a default route finds a way to the output hook.
+ * no pod of this node; a pod that talks to itself sees its gateway. A NodePort answers at each address of the host but 127.0.0.0/8. The range
+ * has a route to `lo`, so that a host without a default route finds a way to the output hook; `lo`
+ * gets the pods' gateway address 169.254.1.1, so that a host without an address has a source.
  *
  * Each flush is one or more transactions; within each, a packet sees all or nothing. IPv4 only.
  *

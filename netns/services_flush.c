@@ -1,6 +1,7 @@
 /* From what is wanted to what the kernel has. */
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 
 #include "base/fault.h"
@@ -8,6 +9,7 @@
 #include "netns/link.h"
 #include "netns/rules.h"
 #include "netns/services_priv.h"
+#include "netns/veth.h"
 
 /* A transaction has about this size: with 10,000 Services a few of them. */
 #define CHUNK_BYTES (2u << 20)
@@ -27,6 +29,9 @@ int um_svc_route(struct um_services *s, bool *ret_added, struct um_error *err)
 		r = um_host_check_routes(nl, "Service range", &s->services, err);
 	if (r < 0)
 		return r;
+	r = um_link_add_address(nl, lo, UM_VETH_GATEWAY, RT_SCOPE_LINK);
+	if (r < 0)
+		return um_nl_fail(nl, err, r, "add the host's address for Services");
 	r = um_host_has_route(nl, &s->services, lo, err);
 	if (r < 0)
 		return r;
@@ -127,8 +132,7 @@ static int send_strays(struct um_services *s)
 static int note_lost(struct um_services *s, const struct um_svc_front *f, bool lost, bool was_empty,
 		     bool was_sticky)
 {
-	if (f->key.protocol == IPPROTO_UDP && !s->sweep &&
-	    (lost || (f->key.node && was_empty && f->have.len)))
+	if (f->key.protocol == IPPROTO_UDP && !s->sweep && (lost || (was_empty && f->have.len)))
 		if (um_vec_push(&s->stale, f->key) < 0)
 			return -ENOMEM;
 	if (was_sticky && (lost || !f->have_sec))
@@ -315,6 +319,8 @@ int um_services_destroy(const struct um_services_config *cfg, struct um_error *e
 		r = um_nl_open(NETLINK_ROUTE, &nl, err);
 	if (r == 0 && lo > 0) {
 		r = um_link_delete_route(nl, lo, range.base, range.prefix);
+		if (r == 0)
+			r = um_link_delete_address(nl, lo, UM_VETH_GATEWAY);
 		if (r < 0)
 			r = um_nl_fail(nl, err, r, "remove the route of the Service range");
 	}

@@ -15,6 +15,7 @@
 #include "base/num.h"
 #include "netns/rules.h"
 #include "netns/services_priv.h"
+#include "netns/veth.h"
 
 #define TABLE "inet " UM_SVC_TABLE
 #define TEXT_MAX (8u << 20)
@@ -42,9 +43,9 @@ static const char sets_text[] =
 	"	map remembers { typeof meta priority : verdict; }\n";
 
 /* %1$s: the Service range; %2$s: the pods'; %3$s: "ip daddr != <node's pods> " or nothing;
- * %4$u, %5$u: node ports. `dispatch` sees the first packet of each connection, from others and from
- * this host; `remember` sees the same packet with its new destination. Multicast and the host's
- * loopback addresses are no addresses of a NodePort. */
+ * %4$u, %5$u: node ports; %6$s: the pods' gateway. `dispatch` sees the first packet of each
+ * connection, from others and from this host; `remember` sees the same packet with its new
+ * destination. */
 static const char rules_text[] =
 	"	chain dispatch {\n"
 	"		ip daddr %1$s meta priority set ip daddr . meta l4proto . th dport map "
@@ -83,16 +84,13 @@ static const char rules_text[] =
 	"	}\n"
 	"	chain prerouting {\n"
 	"		type filter hook prerouting priority -90; policy accept;\n"
+	"		ip daddr %1$s goto refuse\n"
 	"		ct state new ct status dnat goto remember\n"
 	"	}\n"
 	"	chain output {\n"
 	"		type filter hook output priority -90; policy accept;\n"
 	"		ip daddr %1$s goto refuse\n"
 	"		ct state new ct status dnat goto remember\n"
-	"	}\n"
-	"	chain forward {\n"
-	"		type filter hook forward priority -10; policy accept;\n"
-	"		ip daddr %1$s goto refuse\n"
 	"	}\n"
 	"	chain input {\n"
 	"		type filter hook input priority -10; policy accept;\n"
@@ -104,7 +102,7 @@ static const char rules_text[] =
 	"	chain nat_postrouting {\n"
 	"		type nat hook postrouting priority 100; policy accept;\n"
 	"		ct status ! dnat accept\n"
-	"		ip saddr . ip daddr @hairpin masquerade fully-random\n"
+	"		ip saddr . ip daddr @hairpin snat ip to %6$s fully-random\n"
 	"		oifname \"lo\" accept\n"
 	"		ct original ip daddr %1$s ip saddr != %2$s %3$smasquerade fully-random\n"
 	"		ct original ip daddr != %1$s %3$smeta l4proto tcp ct original proto-dst "
@@ -143,8 +141,9 @@ static void layout_name(char name[40])
 static void put_base(const struct um_services *s, struct um_buf *b)
 {
 	char range[UM_RANGE_TEXT_LEN], pods[UM_RANGE_TEXT_LEN], node[UM_RANGE_TEXT_LEN];
-	char remote[UM_RANGE_TEXT_LEN + 16] = "", layout[40];
+	char remote[UM_RANGE_TEXT_LEN + 16] = "", layout[40], gateway[INET_ADDRSTRLEN];
 
+	um_range_format_addr(UM_VETH_GATEWAY, gateway);
 	um_range_format(&s->services, range);
 	um_range_format(&s->pods, pods);
 	um_range_format(&s->node, node);
@@ -153,7 +152,7 @@ static void put_base(const struct um_services *s, struct um_buf *b)
 	layout_name(layout);
 	um_buf_adds(b, sets_text);
 	um_buf_addf(b, rules_text, range, pods, remote, (unsigned)s->node_min,
-		    (unsigned)s->node_max);
+		    (unsigned)s->node_max, gateway);
 	um_buf_addf(b, "	chain %s {\n	}\n", layout);
 }
 

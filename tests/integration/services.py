@@ -812,6 +812,77 @@ def test_a_range_that_the_host_uses_is_refused(w):
     assert "error -17" in t.first and "Service range" in t.first and "10.96.3.0/24" in t.first
 
 
+# ---- other people's firewalls
+
+
+def forwards(a, out):
+    return a.ask("tcp", out.addr, 7777)[0] == "outside"
+
+
+def foreign_world(w):
+    out, a = w.outside(), w.pod(1, "a")
+    out.serve("outside", 7777)
+    out.sh("ip", "route", "add", "10.244.0.0/16", "via", "192.0.2.1")
+    return out, a, w.tool()
+
+
+def test_dockers_firewall_gets_one_marked_accept(w):
+    out, a, t = foreign_world(w)
+    assert t.ok("foreign")[0] == "kept" and "filter" not in sh("nft", "list", "tables")
+    sh("nft", "-f", "-", input="""table ip filter {
+        chain DOCKER-USER { counter return; }
+        chain DOCKER-FORWARD { ct state established accept; oifname "docker0" drop; }
+        chain FORWARD { type filter hook forward priority 0; policy drop;
+            jump DOCKER-USER; jump DOCKER-FORWARD; }
+    }
+""".replace("; }", "\n}").replace("; ", "\n"))
+    assert not forwards(a, out)
+    assert t.ok("foreign")[0] == "added"
+    assert forwards(a, out) and out.ask("tcp", a.addr, 8080)[0] == "a"
+    before = sh("nft", "-a", "list", "chain", "ip", "filter", "DOCKER-USER")
+    assert before.count("umiak: ") == 2 and before.index("umiak: ") < before.index("return")
+    assert "umiak" not in sh("nft", "list", "chain", "ip", "filter", "FORWARD")
+    assert t.ok("foreign")[0] == "kept"
+    assert sh("nft", "-a", "list", "chain", "ip", "filter", "DOCKER-USER") == before
+    sh("nft", "flush", "chain", "ip", "filter", "DOCKER-USER")
+    assert not forwards(a, out)
+    assert t.ok("foreign")[0] == "added" and forwards(a, out)
+    t.ok("unforeign")
+    assert "umiak: " not in sh("nft", "list", "table", "ip", "filter")
+    t.ok("unforeign")
+
+
+def test_a_forward_policy_of_drop_gets_the_accept_itself(w):
+    out, a, t = foreign_world(w)
+    sh("nft", "-f", "-", input="table ip filter {\nchain FORWARD {\n"
+       "type filter hook forward priority 0; policy drop;\n}\n}\n")
+    assert not forwards(a, out)
+    assert t.ok("foreign") and forwards(a, out)
+    # Docker comes later: the rules move to its chain, doubles go.
+    sh("nft", "add", "chain", "ip", "filter", "DOCKER-USER")
+    sh("nft", "insert", "rule", "ip", "filter", "FORWARD", "jump", "DOCKER-USER")
+    sh("nft", "add", "rule", "ip", "filter", "FORWARD", "accept", "comment",
+       f'"umiak: to pods {PODS}"')
+    assert t.ok("foreign")[0] == "added" and forwards(a, out)
+    assert sh("nft", "list", "chain", "ip", "filter", "DOCKER-USER").count("umiak: ") == 2
+    assert "umiak: " not in sh("nft", "list", "chain", "ip", "filter", "FORWARD")
+
+
+def test_what_is_not_ours_to_change_is_reported(w):
+    out, a, t = foreign_world(w)
+    sh("nft", "-f", "-", input="table inet strict {\nchain gate {\n"
+       "type filter hook forward priority 0; policy drop;\n}\n}\n")
+    said = " ".join(t.ok("foreign"))
+    assert said.startswith("kept") and "chain gate of table inet strict" in said and PODS in said
+    sh("nft", "delete", "table", "inet", "strict")
+    sh("nft", "-f", "-", input="table inet firewalld {\nchain filter_FORWARD {\n"
+       "type filter hook forward priority 10; policy accept;\nreject with icmpx admin-prohibited\n"
+       "}\n}\n")
+    said = " ".join(t.ok("foreign"))
+    assert "firewalld" in said and f"--add-source={PODS}" in said, said
+    assert "umiak: " not in sh("nft", "list", "ruleset")
+
+
 def test_destroy_leaves_nothing(w):
     t = w.tool()
     some_services(t, 1)

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "netns/foreign.h"
 #include "netns/range.h"
 #include "netns/services.h"
 
@@ -134,6 +135,19 @@ static int many(struct um_services *s, const struct words *ws, struct um_error *
 	return r;
 }
 
+static int foreign(const struct um_services_config *cfg, const char **ret_what,
+		   struct um_error *err)
+{
+	static char text[500];
+	struct um_foreign f;
+	int r = um_foreign_check(cfg->pod_range, &f, err);
+
+	if (r == 0)
+		snprintf(text, sizeof(text), " %s %s", f.added ? "added" : "kept", f.report);
+	*ret_what = text;
+	return r;
+}
+
 static int obey(struct um_services *s, const struct um_services_config *cfg, struct words *ws,
 		const char **ret_what, struct um_error *err)
 {
@@ -153,6 +167,10 @@ static int obey(struct um_services *s, const struct um_services_config *cfg, str
 		um_services_remove(s, ws->w[1]);
 		return 0;
 	}
+	if (strcmp(verb, "unforeign") == 0)
+		return um_foreign_remove(cfg->pod_range, err);
+	if (strcmp(verb, "foreign") == 0)
+		return foreign(cfg, ret_what, err);
 	if (strcmp(verb, "check") != 0)
 		return um_error_set(err, -EINVAL, "what is \"%s\"?", verb);
 	r = um_services_check(s, &healed, err);

@@ -86,10 +86,11 @@ static void changes(struct um_services *s, const char *name, bool count)
 	static double v[CHANGES];
 
 	for (unsigned k = 0; k < CHANGES; k++) {
-		unsigned i = 1 + k * 7 % (SERVICES - 1);
+		/* Each a Service of its own; for the count, one less and then one more. */
+		unsigned i = count ? 3 + k / 2 * 7 : 1 + k * 7;
 		double began = now_us();
 
-		set_service(s, i, count && k % 2 == 0 ? ENDPOINTS - 1 : ENDPOINTS, k % 3);
+		set_service(s, i, count && k % 2 == 0 ? ENDPOINTS - 1 : ENDPOINTS, !count);
 		v[k] = timed_flush(s, began);
 	}
 	printf("%s_p50 %.1f us\n", name, quantile(v, CHANGES, 0.5));

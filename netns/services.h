@@ -12,19 +12,21 @@
  *   hairpin    (endpoint, endpoint)                   a pod talks to itself
  *   node_*     the same for NodePorts, by (protocol, port); node_tcp and node_udp: which there are
  *
- * A packet to an address of the Service range whose class is found jumps to the chain of that class,
- * which draws an index and rewrites the destination. What still has a destination in the range after
- * that has no endpoints or is nobody's: refused at once (TCP reset, ICMP port unreachable), and so
- * are NodePorts without endpoints. Class, index and time pass from map to map in the packet's
- * priority, which is 0 afterwards: were the verdicts in the services map itself, the kernel would
- * validate every verdict of it at every change (1.7 ms with 10,000 Services against 0.03 ms).
+ * A packet to an address of the Service range whose class is found jumps to the chain of that
+ * class, which draws an index and rewrites the destination. What still has a destination in the
+ * range after that has no endpoints or is nobody's: refused at once (TCP reset, ICMP port
+ * unreachable), and so are NodePorts without endpoints. Class, index and time pass from map to map
+ * in the packet's priority, which is 0 afterwards: were the verdicts in the services map itself,
+ * the kernel would validate every verdict of it at every change (1.7 ms with 10,000 Services
+ * against 0.03 ms).
  *
  * Connections that are established stay with their endpoint, also when it is removed, until they
  * close; UDP entries of removed endpoints are flushed. Sources: pods keep theirs towards pods; what
  * the host sends, and what comes to a NodePort from elsewhere, is masqueraded when the endpoint is
- * no pod of this node; a pod that talks to itself sees its gateway. A NodePort answers at each address of the host but 127.0.0.0/8. The range
- * has a route to `lo`, so that a host without a default route finds a way to the output hook; `lo`
- * gets the pods' gateway address 169.254.1.1, so that a host without an address has a source.
+ * no pod of this node; a pod that talks to itself sees its gateway. A NodePort answers at each
+ * address of the host but 127.0.0.0/8. The range has a route to `lo`, so that a host without a
+ * default route finds a way to the output hook; `lo` gets the pods' gateway address 169.254.1.1, so
+ * that a host without an address has a source.
  *
  * Each flush is one or more transactions; within each, a packet sees all or nothing. IPv4 only.
  *

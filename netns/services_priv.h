@@ -179,8 +179,8 @@ um_must_check int um_svc_chains_extend(struct um_services *s);
 /* ---- services_flush.c ---- */
 
 /* The route of the range to `lo`: what nothing has redirected dies there. The source of what the
- * host sends is the address that pods know it by, which `lo` gets: a host may have no other. True in
- * *ret_added when there was no route. */
+ * host sends is the address that pods know it by, which `lo` gets: a host may have no other. True
+ * in *ret_added when there was no route. */
 um_must_check int um_svc_route(struct um_services *s, bool *ret_added, struct um_error *err);
 /* Reads everything; loads the static part when it is not what it should be. */
 um_must_check int um_svc_reread(struct um_services *s, bool *ret_loaded, struct um_error *err);

@@ -28,7 +28,9 @@
  * default route finds a way to the output hook; `lo` gets the pods' gateway address 169.254.1.1, so
  * that a host without an address has a source.
  *
- * Each flush is one or more transactions; within each, a packet sees all or nothing. IPv4 only.
+ * Each flush is one or more transactions; within each, a packet sees all or nothing. IPv4 only. A
+ * ruleset saved by `nft list ruleset` loads again, but for one thing: nft 1.0.6 does not read its
+ * own print of the chains for ClientIP affinity.
  *
  * All calls block (netlink, nft(8)): daemons call them on a worker. A mutex within serialises them.
  */

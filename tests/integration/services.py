@@ -607,6 +607,22 @@ def test_a_restart_changes_nothing(w):
     t.ok("flush")
     assert generation() == gen and snapshot() == before
     assert t.ok("check")[0] == "intact" and generation() == gen
+    sh("nft", "add", "table", "ip", "somebodys")
+    assert generation() != gen, "this test can see a change"
+
+
+def test_a_saved_ruleset_loads_again(w):
+    """People save `nft list ruleset`; their firewall must come back although Services are in it."""
+    a = w.pod(1, "a")
+    t = w.tool()
+    t.set("web", ("tcp", "10.96.0.20:80", 30080, 0, *ep(a)), ("udp", "10.96.0.20:80", 0, 0, *ep(a)))
+    before, saved = elements(), sh("nft", "list", "ruleset")
+    sh("nft", "flush", "ruleset")
+    sh("nft", "-f", "-", input=saved)
+    assert elements() == before and w.host.ask("tcp", "10.96.0.20", 80)[0] == "a"
+    t.ok("check")
+    assert elements() == before and w.host.ask("tcp", "10.96.0.20", 80)[0] == "a"
+    assert t.ok("check")[0] == "intact"
 
 
 def test_a_restart_sends_only_what_differs(w):

@@ -60,34 +60,61 @@ static int each_route(struct um_nl *nl, int (*fn)(void *arg, const struct route 
 
 struct check {
 	struct um_nl *nl;
-	const struct um_range *pods;
+	const char *what;
+	const struct um_range *range;
 	struct um_error *err;
 };
 
 static int check_route(void *arg, const struct route *r)
 {
 	struct check *c = arg;
-	char pods[UM_RANGE_TEXT_LEN], dst[UM_RANGE_TEXT_LEN];
+	char range[UM_RANGE_TEXT_LEN], dst[UM_RANGE_TEXT_LEN];
 	struct um_link l = {.name = "?"};
 
 	if (r->dst.prefix <= 1 || r->protocol == UM_ROUTE_PROTOCOL ||
 	    (r->type != RTN_UNICAST && r->type != RTN_LOCAL) ||
-	    !um_range_overlaps(&r->dst, c->pods))
+	    !um_range_overlaps(&r->dst, c->range))
 		return 0;
-	um_range_format(c->pods, pods);
+	um_range_format(c->range, range);
 	um_range_format(&r->dst, dst);
 	if (r->ifindex && um_link_get(c->nl, NULL, r->ifindex, &l) < 0)
 		snprintf(l.name, sizeof(l.name), "%d", r->ifindex);
 	return um_error_set(c->err, -EEXIST,
-			    "pod range %s overlaps this host's route %s (link %s, table %u)", pods,
-			    dst, l.name, r->table);
+			    "%s %s overlaps this host's route %s (link %s, table %u)", c->what,
+			    range, dst, l.name, r->table);
 }
 
-int um_host_check_routes(struct um_nl *nl, const struct um_range *pods, struct um_error *err)
+int um_host_check_routes(struct um_nl *nl, const char *what, const struct um_range *range,
+			 struct um_error *err)
 {
-	struct check c = {nl, pods, err};
+	struct check c = {nl, what, range, err};
 
 	return each_route(nl, check_route, &c, err);
+}
+
+struct wanted {
+	const struct um_range *range;
+	int ifindex;
+	bool found;
+};
+
+static int compare_route(void *arg, const struct route *r)
+{
+	struct wanted *w = arg;
+
+	w->found |= r->protocol == UM_ROUTE_PROTOCOL && r->table == RT_TABLE_MAIN &&
+		    r->type == RTN_UNICAST && r->ifindex == w->ifindex &&
+		    r->dst.base == w->range->base && r->dst.prefix == w->range->prefix;
+	return 0;
+}
+
+int um_host_has_route(struct um_nl *nl, const struct um_range *range, int ifindex,
+		      struct um_error *err)
+{
+	struct wanted w = {range, ifindex, false};
+	int r = each_route(nl, compare_route, &w, err);
+
+	return r < 0 ? r : w.found;
 }
 
 struct visit {

@@ -5,10 +5,14 @@
 #include "netns/nl.h"
 #include "netns/range.h"
 
-/* -EEXIST, naming the route, when a route of any table that is not ours overlaps @pods. Default
- * routes (also in two halves) and routes that only refuse do not count. */
-um_must_check int um_host_check_routes(struct um_nl *nl, const struct um_range *pods,
-				       struct um_error *err);
+/* -EEXIST, naming the route, when a route of any table that is not ours overlaps @range, called
+ * @what ("pod range"). Default routes (also in two halves) and routes that only refuse do not
+ * count. */
+um_must_check int um_host_check_routes(struct um_nl *nl, const char *what,
+				       const struct um_range *range, struct um_error *err);
+/* 1 when there is a route of ours for exactly @range over the link @ifindex, else 0. */
+um_must_check int um_host_has_route(struct um_nl *nl, const struct um_range *range, int ifindex,
+				    struct um_error *err);
 /* Calls @fn for each /32 route of ours. Stops at its first negative result. */
 um_must_check int um_host_each_pod_route(struct um_nl *nl,
 					 int (*fn)(void *arg, uint32_t addr, int ifindex),

@@ -241,3 +241,40 @@ int um_link_add_route(struct um_nl *n, int index, uint32_t dst, unsigned prefix,
 	bad |= nla_put_u32(m, RTA_OIF, (uint32_t)index);
 	return finish(n, m, bad);
 }
+
+int um_link_delete_route(struct um_nl *n, int index, uint32_t dst, unsigned prefix)
+{
+	struct rtmsg head = {
+		.rtm_family = AF_INET,
+		.rtm_dst_len = (unsigned char)prefix,
+		.rtm_table = RT_TABLE_MAIN,
+		.rtm_protocol = UM_ROUTE_PROTOCOL,
+		.rtm_scope = RT_SCOPE_NOWHERE,
+	};
+	_cleanup_msg_ struct nl_msg *m = um_nl_msg(RTM_DELROUTE, 0, &head, sizeof(head));
+	int bad, r;
+
+	if (!m)
+		return -ENOMEM;
+	bad = nla_put_u32(m, RTA_DST, htonl(dst));
+	bad |= nla_put_u32(m, RTA_OIF, (uint32_t)index);
+	r = finish(n, m, bad);
+	return r == -ESRCH ? 0 : r;
+}
+
+int um_link_delete_address(struct um_nl *n, int index, uint32_t addr)
+{
+	struct ifaddrmsg head = {
+		.ifa_family = AF_INET,
+		.ifa_prefixlen = 32,
+		.ifa_index = (unsigned)index,
+	};
+	_cleanup_msg_ struct nl_msg *m = um_nl_msg(RTM_DELADDR, 0, &head, sizeof(head));
+	int bad, r;
+
+	if (!m)
+		return -ENOMEM;
+	bad = nla_put_u32(m, IFA_LOCAL, htonl(addr));
+	r = finish(n, m, bad);
+	return r == -EADDRNOTAVAIL ? 0 : r;
+}

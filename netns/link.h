@@ -55,4 +55,8 @@ um_must_check int um_link_add_neighbour(struct um_nl *n, int index, uint32_t add
 um_must_check int um_link_add_route(struct um_nl *n, int index, uint32_t dst, unsigned prefix,
 				    uint32_t gateway);
 
+/* Success when there is none. */
+um_must_check int um_link_delete_address(struct um_nl *n, int index, uint32_t addr);
+um_must_check int um_link_delete_route(struct um_nl *n, int index, uint32_t dst, unsigned prefix);
+
 #endif

@@ -73,7 +73,7 @@ static void first_line(int fd, char *line, size_t size)
 	line[strcspn(line, "\n")] = '\0';
 }
 
-static int run_nft(const char *text, struct um_error *err)
+int um_rules_run(const char *text, struct um_error *err)
 {
 	_cleanup_close_ int in = memfd_create("umiak-nft", MFD_CLOEXEC);
 	_cleanup_close_ int out = memfd_create("umiak-nft", MFD_CLOEXEC);
@@ -190,7 +190,7 @@ int um_rules_load(struct um_nl *nl, const struct um_range *pods, struct um_rules
 	um_range_format(pods, range);
 	for (size_t i = 0; i < UM_ARRAY_LEN(how) && r == -EIO; i++) {
 		snprintf(text, sizeof(text), rules, range, how[i]);
-		r = run_nft(text, &e);
+		r = um_rules_run(text, &e);
 	}
 	if (r < 0) {
 		um_error_move(err, &e);
@@ -222,5 +222,5 @@ int um_rules_intact(struct um_nl *nl, struct um_rules_state *st, bool *ret_intac
 
 int um_rules_remove(struct um_error *err)
 {
-	return run_nft("add table inet " TABLE "\ndelete table inet " TABLE "\n", err);
+	return um_rules_run("add table inet " TABLE "\ndelete table inet " TABLE "\n", err);
 }

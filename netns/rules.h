@@ -23,6 +23,9 @@ um_must_check int um_rules_load(struct um_nl *nl, const struct um_range *pods,
  * any rule at all. */
 um_must_check int um_rules_intact(struct um_nl *nl, struct um_rules_state *st, bool *ret_intact,
 				  struct um_error *err);
+/* Gives @text to nft(8) as one transaction. -ENOENT: there is no nft; -EIO: it refused, with its
+ * first line as the message. */
+um_must_check int um_rules_run(const char *text, struct um_error *err);
 /* Removes the table; success when there is none. */
 um_must_check int um_rules_remove(struct um_error *err);
 

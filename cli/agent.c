@@ -12,6 +12,7 @@
 #include "base/num.h"
 #include "cli/cli.h"
 #include "wire/loop.h"
+#include "wire/trim.h"
 
 static struct um_agent_options opt = {
 	.state_dir = "/var/lib/umiak/agent",
@@ -120,6 +121,7 @@ static int run(int argc, char **argv)
 	struct um_error err = UM_ERROR_INIT;
 	struct um_remote *remote = NULL;
 	struct um_agent *agent;
+	struct um_trim *trim = NULL;
 	struct um_loop *loop;
 	int code = cli_parse("agent", options, argc, argv);
 
@@ -140,6 +142,7 @@ static int run(int argc, char **argv)
 		return cli_fail("agent", &err);
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
+	um_trim_one_arena();
 	if (um_loop_new(NULL, 4, &loop) < 0 ||
 	    um_loop_on_signal(loop, SIGTERM, on_stop, loop) < 0 ||
 	    um_loop_on_signal(loop, SIGINT, on_stop, loop) < 0) {
@@ -156,7 +159,10 @@ static int run(int argc, char **argv)
 		return cli_fail("agent", &err);
 	}
 	um_log(UM_LOG_INFO, "agent ready", UM_LOG_STR("node", opt.node_name));
+	if (um_trim_new(loop, &trim, &err) < 0)
+		um_log(UM_LOG_WARN, "start", UM_LOG_ERR(&err));
 	um_loop_run(loop);
+	um_trim_free(trim);
 	um_log(UM_LOG_INFO, "agent ends; its pods run on");
 	um_remote_free(remote);
 	um_agent_free(agent);

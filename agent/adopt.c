@@ -63,6 +63,8 @@ static void save_ctrs(struct um_arena *a, struct um_json *o, const struct agent_
 		um_json_set_bool(a, it, "finished", c->state == CTR_FINISHED);
 		um_json_set_str(a, it, "image", c->image);
 		um_json_set_str(a, it, "imageID", c->image_id);
+		if (c->stop_signal)
+			um_json_set_i64(a, it, "stopSignal", c->stop_signal);
 		um_json_set_i64(a, it, "backoffNs", c->backoff_ns);
 		if (c->state == CTR_BACKOFF)
 			um_json_set_i64(a, it, "waitUntilNs", c->wait_until_ns);
@@ -80,6 +82,7 @@ static void load_ctr(struct agent_ctr *c, const struct um_json *it)
 	c->backoff_ns = um_json_get_i64(it, "backoffNs", 0);
 	snprintf(c->image, sizeof(c->image), "%s", um_json_get_str(it, "image", ""));
 	snprintf(c->image_id, sizeof(c->image_id), "%s", um_json_get_str(it, "imageID", ""));
+	c->stop_signal = (int)um_json_get_i64(it, "stopSignal", 0);
 	load_end(um_json_get(it, "last"), &c->last);
 	load_end(um_json_get(it, "prior"), &c->prior);
 	if (um_json_get_bool(it, "finished", false)) {

@@ -4,9 +4,11 @@
 #include <string.h>
 #include <sys/capability.h>
 
+#include "agent/proxy.h"
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "netns/services.h"
 #include "rootfs/rootfs.h"
 #include "wire/loop.h"
 #include "wire/tls.h"
@@ -138,6 +140,23 @@ static int open_net(struct um_agent *a, struct um_error *err)
 	return 0;
 }
 
+static int open_services(struct um_agent *a, struct um_error *err)
+{
+	struct um_services_config cfg = {
+		.service_range = a->opt.service_range,
+		.pod_range = a->opt.pod_range,
+		.node_range = a->opt.node_range,
+		.node_port_min = a->opt.node_port_min,
+		.node_port_max = a->opt.node_port_max,
+	};
+	int r;
+
+	if (!a->net || !a->opt.service_range)
+		return 0;
+	r = um_services_open(&cfg, &a->services, err);
+	return r < 0 ? r : proxy_new(a->loop, a->services, NULL, &a->proxy, err);
+}
+
 static int64_t grace_of(const struct um_json *pod)
 {
 	int64_t s = um_json_get_i64(
@@ -181,6 +200,8 @@ int um_agent_new(struct um_loop *l, const struct um_agent_options *opt, struct u
 	if (r == 0)
 		r = open_net(a, err);
 	if (r == 0)
+		r = open_services(a, err);
+	if (r == 0)
 		r = adopt_all(a, err);
 	if (r == 0)
 		r = sweep(a, err);
@@ -217,6 +238,8 @@ void um_agent_free(struct um_agent *a)
 	um_timer_free(a->log_gc);
 	um_timer_free(a->net_check);
 	um_tls_unref(a->probe_tls);
+	proxy_free(a->proxy);
+	um_services_close(a->services);
 	um_net_close(a->net);
 	um_images_close(a->images);
 	um_cgroup_free(a->shims);
@@ -237,7 +260,7 @@ bool um_agent_idle(const struct um_agent *a)
 	for (const struct agent_pod *p = a->pods; p; p = p->hh.next)
 		if (p->job)
 			return false;
-	return true;
+	return !a->proxy || proxy_idle(a->proxy);
 }
 
 int um_agent_pod_put(struct um_agent *a, const struct um_json *pod, struct um_error *err)

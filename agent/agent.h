@@ -29,6 +29,8 @@ struct um_agent_options {
 	const char *cgroup_parent;	    /* "umiak" */
 	const char *pod_range, *node_range; /* NULL pod_range: no pod network, hostNetwork only */
 	const char *host_ip;		    /* status.hostIP */
+	const char *service_range;	    /* NULL: no service proxy */
+	uint16_t node_port_min, node_port_max;
 };
 
 /* Opens everything and re-adopts the pods that run. All options are borrowed for the agent's life.

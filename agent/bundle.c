@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/num.h"
 #include "rootfs/rootfs.h"
 
 static int find_image(struct agent_job *j, struct um_arena *a, struct um_image *img)
@@ -20,6 +21,9 @@ static int find_image(struct agent_job *j, struct um_arena *a, struct um_image *
 	if (r == 0) {
 		snprintf(j->image, sizeof(j->image), "%s", img->name);
 		snprintf(j->image_id, sizeof(j->image_id), "%s", img->config_digest);
+		if (um_num_signal(um_json_get_str(img->config, "config.StopSignal", ""),
+				  &j->stop_signal) < 0)
+			j->stop_signal = 0;
 		return 0;
 	}
 	if (r == -EINVAL) {

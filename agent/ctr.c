@@ -176,6 +176,7 @@ static void bundle_done(struct agent_job *j)
 	}
 	snprintf(c->image, sizeof(c->image), "%s", j->image);
 	snprintf(c->image_id, sizeof(c->image_id), "%s", j->image_id);
+	c->stop_signal = j->stop_signal;
 	c->image_failures = 0;
 	/* Until now the shim keeps the last end: an agent that adopts the pod must know that a
 	 * container ran, or it would run an init container again. */
@@ -281,6 +282,11 @@ static void retire_done(struct agent_job *j)
 	pod_dirty(c->pod);
 }
 
+void ctr_tell_end(const struct agent_ctr *c)
+{
+	(void)!shim_signal(c->pod->shim, c->name, c->stop_signal ? c->stop_signal : SIGTERM);
+}
+
 void ctr_kill(struct agent_ctr *c, const char *why)
 {
 	int64_t grace = um_json_get_i64(c->pod->obj, "spec.terminationGracePeriodSeconds", 30);
@@ -290,7 +296,7 @@ void ctr_kill(struct agent_ctr *c, const char *why)
 	c->killed = true;
 	pod_event(c->pod, "Normal", "Killing", "Container %s: %s, it will be restarted", c->name,
 		  why);
-	(void)!shim_signal(c->pod->shim, c->name, SIGTERM);
+	ctr_tell_end(c);
 	um_timer_start(c->timer, grace * UM_NSEC_PER_SEC);
 }
 
@@ -345,7 +351,7 @@ static void on_running(struct agent_ctr *c, const struct um_shim_msg *m)
 		if (c->probes[i] && (i == PROBE_STARTUP || c->started))
 			probe_start(c->probes[i]);
 	if (c->pod->state == POD_STOPPING && c->pod->term_sent)
-		(void)!shim_signal(c->pod->shim, c->name, SIGTERM);
+		ctr_tell_end(c);
 	pod_dirty(c->pod);
 }
 

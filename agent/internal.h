@@ -70,6 +70,7 @@ struct agent_ctr {
 	char reason[40];      /* why it waits: ErrImagePull, CrashLoopBackOff, ... */
 	char message[1024];
 	char image[512], image_id[80];
+	int stop_signal;       /* the image's; 0: SIGTERM */
 	int64_t backoff_ns;    /* the next delay; 0: none yet */
 	int64_t wait_until_ns; /* of the back-off under way, wall clock */
 	int image_failures;
@@ -89,6 +90,7 @@ struct agent_job {
 	int ns_net, ns_ipc, ns_uts, ns_pid;
 	struct um_net_pod net;
 	char image[512], image_id[80];
+	int stop_signal;
 	const char *fail_reason; /* a waiting reason: ErrImageNeverPull, ... */
 	bool oom;
 	char *message;
@@ -113,7 +115,7 @@ struct agent_pod {
 	bool dead;	      /* freed as soon as its deferred call has come */
 	char reason[40], message[1024];
 	int64_t grace_ns;
-	bool term_sent;
+	bool withdrawn, term_sent;
 	unsigned kills; /* of the whole group, since it was to stop */
 	int64_t started_wall_ns;
 	struct agent_job *job; /* the step under way */
@@ -143,6 +145,8 @@ struct um_agent {
 	struct agent_pod *pods; /* by uid */
 	struct um_images *images;
 	struct um_net *net; /* NULL: no pod network */
+	struct um_services *services;
+	struct agent_proxy *proxy; /* NULL: no Services here */
 	struct um_timer *net_check;
 	struct um_error net_err; /* of the check under way */
 	bool net_healed, net_checking;
@@ -191,6 +195,8 @@ bool ctrs_any_alive(const struct agent_pod *p);
 bool ctrs_all_finished(const struct agent_pod *p);
 /* What the shim says. */
 void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m);
+/* Asks it to end, with its image's StopSignal. */
+void ctr_tell_end(const struct agent_ctr *c);
 void ctr_kill(struct agent_ctr *c, const char *why);
 /* Waits with its next start, in CrashLoopBackOff. */
 void ctr_back_off(struct agent_ctr *c, int64_t delay_ns);

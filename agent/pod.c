@@ -1,6 +1,7 @@
 /* A pod's state machine. Level triggered: pod_kick() asks for a look, advance() compares what is
  * with what should be and takes one step; whatever ends a step kicks again. */
 #include "agent/internal.h"
+#include "agent/proxy.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -13,6 +14,10 @@
 #define RETRY_FIRST_NS (1 * UM_NSEC_PER_SEC)
 #define RETRY_MOST_NS (60 * UM_NSEC_PER_SEC)
 #define DEFAULT_GRACE_NS (30 * UM_NSEC_PER_SEC)
+/* At most so long the service proxy may take to send connections elsewhere, before a pod that is to
+ * end is told; and so long those that came before it did are left to be accepted. */
+#define WITHDRAW_LIMIT_NS (2 * UM_NSEC_PER_SEC)
+#define LINGER_NS (100 * UM_NSEC_PER_MSEC)
 #define KILL_RETRY_NS (2 * UM_NSEC_PER_SEC)
 #define KILLS_MAX 5 /* then it is the shim that does not say what became of them */
 
@@ -242,6 +247,8 @@ static void cleanup_done(struct agent_job *j)
 	}
 	p->retry_ns = 0;
 	p->shim_pid = 0;
+	if (p->agent->proxy && *p->ip)
+		proxy_restore(p->agent->proxy, p->ip);
 	p->ip[0] = '\0';
 	for (size_t i = 0; i < p->n_ctrs; i++)
 		if (p->ctrs[i].state == CTR_EXITED || p->ctrs[i].state == CTR_BACKOFF)
@@ -309,11 +316,21 @@ static void advance_volumes(struct agent_pod *p)
 	pod_run_job(p, NULL, volumes_work, volumes_done);
 }
 
-static void tell_all(struct agent_pod *p, int number)
+static void tell_all(struct agent_pod *p)
 {
 	for (size_t i = 0; i < p->n_ctrs; i++)
 		if (p->ctrs[i].state == CTR_RUNNING && p->shim)
-			(void)!shim_signal(p->shim, p->ctrs[i].name, number);
+			ctr_tell_end(&p->ctrs[i]);
+}
+
+/* No new connection comes any more. Those that have just come are answered before the end is told.
+ */
+static void on_withdrawn(void *arg)
+{
+	struct agent_pod *p = arg;
+
+	if (!p->term_sent && um_timer_running(p->timer))
+		um_timer_start(p->timer, LINGER_NS);
 }
 
 static void advance_stopping(struct agent_pod *p)
@@ -327,8 +344,16 @@ static void advance_stopping(struct agent_pod *p)
 		pod_run_job(p, NULL, cleanup_work, cleanup_done);
 		return;
 	}
+	if (!p->withdrawn) {
+		p->withdrawn = true;
+		if (p->agent->proxy && p->grace_ns > 0 && !pod_host_network(p) &&
+		    proxy_withdraw(p->agent->proxy, p->ip, on_withdrawn, p))
+			um_timer_start(p->timer, WITHDRAW_LIMIT_NS);
+	}
 	if (!p->term_sent && p->grace_ns > 0) {
-		tell_all(p, SIGTERM);
+		if (um_timer_running(p->timer))
+			return; /* connections are still sent here */
+		tell_all(p);
 		p->term_sent = true;
 		um_timer_start(p->timer, p->grace_ns);
 		return;
@@ -344,7 +369,7 @@ static void advance_stopping(struct agent_pod *p)
 static void begin_stopping(struct agent_pod *p)
 {
 	um_timer_stop(p->timer);
-	p->term_sent = false;
+	p->term_sent = p->withdrawn = false;
 	p->kills = 0;
 	for (size_t i = 0; i < p->n_ctrs; i++)
 		if (p->ctrs[i].state == CTR_WAITING || p->ctrs[i].state == CTR_BACKOFF)
@@ -659,6 +684,8 @@ void pod_free(struct agent_pod *p)
 {
 	if (p->hh.tbl)
 		HASH_DEL(p->agent->pods, p);
+	if (p->agent->proxy && *p->ip)
+		proxy_restore(p->agent->proxy, p->ip);
 	for (size_t i = 0; i < p->n_ctrs; i++)
 		ctr_release(&p->ctrs[i]);
 	free(p->ctrs);

@@ -226,6 +226,7 @@ int um_remote_new(struct um_loop *l, struct um_agent *a, const struct um_remote_
 	um_agent_set_source(a, &src);
 	remote_node_start(r);
 	remote_pods_start(r);
+	remote_services_start(r);
 	remote_logs_start(r);
 	*ret = r;
 	return 0;
@@ -241,10 +242,13 @@ void um_remote_free(struct um_remote *r)
 	if (r->agent)
 		um_agent_set_source(r->agent, &none);
 	remote_logs_stop(r);
-	um_http_call_cancel(TAKE_PTR(r->watch_call));
+	remote_watch_stop(r->pods);
+	remote_watch_stop(r->services);
+	remote_watch_stop(r->slices);
 	um_http_client_free(r->client); /* open calls are cancelled */
 	cancel_requests(r);
 	remote_pods_stop(r);
+	remote_services_stop(r);
 	um_timer_free(r->node_timer);
 	um_timer_free(r->lease_timer);
 	um_tls_unref(r->tls);

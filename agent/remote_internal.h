@@ -19,11 +19,10 @@ struct um_remote {
 	bool closing;
 	LIST_HEAD(, remote_request) requests;
 	/* pods: remote_pods.c */
-	struct um_http_call *list_call, *watch_call;
-	struct um_timer *pods_timer;
-	int64_t pods_retry_ns;
-	char pods_rev[32];
+	struct remote_watch *pods;
 	struct outbox *outbox; /* statuses to be told, by uid */
+	/* for the service proxy: remote_services.c */
+	struct remote_watch *services, *slices;
 	/* node and lease: remote_node.c */
 	struct um_timer *node_timer, *lease_timer;
 	bool node_known, lease_known;
@@ -46,6 +45,25 @@ typedef void (*remote_fn)(void *arg, int status, const struct um_json *obj,
 um_must_check int remote_call(struct um_remote *r, const char *method, const char *target,
 			      const char *content_type, const struct um_json *body, remote_fn fn,
 			      void *arg);
+
+/* ---- remote_watch.c: one kind, listed and watched for ever ---- */
+
+struct remote_watch_events {
+	void (*put)(void *arg, const struct um_json *obj);
+	void (*gone)(void *arg, const struct um_json *obj);
+	/* All of @items have been put: nothing else is there. */
+	void (*listed)(void *arg, const struct um_json *items);
+};
+/* Starts at the next turn. @path "/api/v1/pods", @field_selector escaped, "" for none. NULL: out of
+ * memory. */
+struct remote_watch *remote_watch_new(struct um_remote *r, const char *path,
+				      const char *field_selector,
+				      const struct remote_watch_events *ev, void *arg);
+void remote_watch_stop(struct remote_watch *w); /* cancels its call; accepts NULL */
+void remote_watch_free(struct remote_watch *w); /* once all requests are cancelled; accepts NULL */
+
+void remote_services_start(struct um_remote *r);
+void remote_services_stop(struct um_remote *r);
 void remote_node_start(struct um_remote *r);
 void remote_pods_start(struct um_remote *r);
 void remote_pods_stop(struct um_remote *r);

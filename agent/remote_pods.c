@@ -6,11 +6,6 @@
 #include "base/log.h"
 #include "wire/loop.h"
 
-#define RETRY_FIRST_NS (200 * UM_NSEC_PER_MSEC)
-#define RETRY_MOST_NS (10 * UM_NSEC_PER_SEC)
-#define WATCH_SECONDS 300
-#define LINE_MAX_BYTES (8u << 20)
-
 /* ---- out: statuses, newest only, one request a pod at a time ---- */
 
 struct outbox {
@@ -176,18 +171,6 @@ void remote_gone(void *ctx, const char *ns, const char *name, const char *uid)
 
 /* ---- in: list and watch ---- */
 
-static void start_list(struct um_remote *r);
-
-static void retry_pods(struct um_remote *r)
-{
-	if (r->closing)
-		return;
-	r->pods_retry_ns = r->pods_retry_ns ? r->pods_retry_ns * 2 : RETRY_FIRST_NS;
-	if (r->pods_retry_ns > RETRY_MOST_NS)
-		r->pods_retry_ns = RETRY_MOST_NS;
-	um_timer_start(r->pods_timer, r->pods_retry_ns);
-}
-
 static void pod_gone(struct um_remote *r, const char *uid)
 {
 	struct outbox *o;
@@ -200,79 +183,24 @@ static void pod_gone(struct um_remote *r, const char *uid)
 		free_outbox(o);
 }
 
-static void take_pod(struct um_remote *r, const struct um_json *pod)
+static void on_put(void *arg, const struct um_json *pod)
 {
+	struct um_remote *r = arg;
 	struct um_error err = UM_ERROR_INIT;
 
 	if (um_agent_pod_put(r->agent, pod, &err) < 0)
 		um_log(UM_LOG_ERROR, "pod from the server", UM_LOG_ERR(&err));
 }
 
-static void on_line(void *arg, const char *line, size_t len)
+static void on_gone(void *arg, const struct um_json *pod)
 {
-	_cleanup_arena_ struct um_arena *a = um_arena_new(LINE_MAX_BYTES * 4);
-	struct um_remote *r = arg;
-	struct um_json *ev, *obj;
-	const char *type;
-
-	if (!a || um_json_parse(a, line, len, NULL, &ev, NULL) < 0)
-		return;
-	type = um_json_get_str(ev, "type", "");
-	obj = um_json_get(ev, "object");
-	if (!strcmp(type, "ERROR")) { /* compacted, most likely: all from the start */
-		r->pods_rev[0] = '\0';
-		return;
-	}
-	snprintf(r->pods_rev, sizeof(r->pods_rev), "%s",
-		 um_json_get_str(obj, "metadata.resourceVersion", r->pods_rev));
-	if (!strcmp(type, "DELETED"))
-		pod_gone(r, um_json_get_str(obj, "metadata.uid", ""));
-	else if (!strcmp(type, "ADDED") || !strcmp(type, "MODIFIED"))
-		take_pod(r, obj);
-}
-
-static void on_watch_head(void *arg, um_unused const struct um_http1_head *head)
-{
-	((struct um_remote *)arg)->pods_retry_ns = 0;
-}
-
-static void on_watch_done(void *arg, const struct um_http_result *res)
-{
-	struct um_remote *r = arg;
-
-	r->watch_call = NULL;
-	if (res->status == 410)
-		r->pods_rev[0] = '\0';
-	retry_pods(r);
-}
-
-static void start_watch(struct um_remote *r)
-{
-	struct um_http_call_opts o = {
-		.method = "GET",
-		.close = true,
-		.line_max = LINE_MAX_BYTES,
-		.on_head = on_watch_head,
-		.on_line = on_line,
-		.on_done = on_watch_done,
-		.idle_timeout_ns = (WATCH_SECONDS + 30) * UM_NSEC_PER_SEC,
-		.arg = r,
-	};
-	char target[600];
-
-	snprintf(
-		target, sizeof(target),
-		"/api/v1/pods?fieldSelector=spec.nodeName%%3D%s&watch=true&allowWatchBookmarks=true"
-		"&timeoutSeconds=%d&resourceVersion=%s",
-		r->opt.node_name, WATCH_SECONDS, r->pods_rev);
-	o.target = target;
-	if (um_http_call_start(r->client, &o, &r->watch_call, NULL) < 0)
-		retry_pods(r);
+	pod_gone(arg, um_json_get_str(pod, "metadata.uid", ""));
 }
 
 /* Pods that the list does not name are gone. */
-static void drop_unlisted(struct um_remote *r, const struct um_json *items)
+static void on_listed(void *arg, const struct um_json *items)
 {
+	struct um_remote *r = arg;
 	struct agent_pod *p, *tmp;
 
 	HASH_ITER (hh, r->agent->pods, p, tmp) {
@@ -283,53 +211,16 @@ static void drop_unlisted(struct um_remote *r, const struct um_json *items)
 		if (!listed)
 			pod_gone(r, p->uid);
 	}
-}
-
-static void on_listed(void *arg, um_unused int status, const struct um_json *obj,
-		      const struct um_error *err)
-{
-	struct um_remote *r = arg;
-	const struct um_json *items = um_json_get(obj, "items");
-
-	if (err || !um_json_is(items, UM_JSON_ARR)) {
-		retry_pods(r);
-		return;
-	}
-	r->pods_retry_ns = 0;
-	snprintf(r->pods_rev, sizeof(r->pods_rev), "%s",
-		 um_json_get_str(obj, "metadata.resourceVersion", ""));
-	um_json_foreach (it, items)
-		take_pod(r, it);
-	drop_unlisted(r, items);
 	um_agent_source_synced(r->agent);
-	start_watch(r);
-}
-
-static void start_list(struct um_remote *r)
-{
-	char target[400];
-
-	snprintf(target, sizeof(target), "/api/v1/pods?fieldSelector=spec.nodeName%%3D%s",
-		 r->opt.node_name);
-	if (remote_call(r, "GET", target, NULL, NULL, on_listed, r) < 0)
-		retry_pods(r);
-}
-
-static void on_pods_timer(void *arg)
-{
-	struct um_remote *r = arg;
-
-	if (r->pods_rev[0])
-		start_watch(r);
-	else
-		start_list(r);
 }
 
 void remote_pods_start(struct um_remote *r)
 {
-	r->pods_timer = um_timer_new(r->loop, on_pods_timer, r);
-	if (r->pods_timer)
-		um_timer_start(r->pods_timer, 0);
+	static const struct remote_watch_events events = {on_put, on_gone, on_listed};
+	char selector[400];
+
+	snprintf(selector, sizeof(selector), "spec.nodeName%%3D%s", r->opt.node_name);
+	r->pods = remote_watch_new(r, "/api/v1/pods", selector, &events, r);
 }
 
 void remote_pods_stop(struct um_remote *r)
@@ -338,5 +229,5 @@ void remote_pods_stop(struct um_remote *r)
 
 	HASH_ITER (hh, r->outbox, o, tmp)
 		free_outbox(o);
-	um_timer_free(TAKE_PTR(r->pods_timer));
+	remote_watch_free(TAKE_PTR(r->pods));
 }

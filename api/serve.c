@@ -19,7 +19,8 @@
 #include "wire/tls.h"
 
 #define RENEW_CHECK_NS (3600 * UM_NSEC_PER_SEC)
-#define VOLATILE_BYTES (32u << 20)
+/* Leases, which are always fresh, and events: the oldest of them are forgotten first. */
+#define VOLATILE_BYTES (4u << 20)
 
 struct um_serve {
 	struct um_loop *loop;

@@ -1,6 +1,9 @@
 #include "base/num.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <strings.h>
 
 int um_num_u64n(const char *s, size_t len, uint64_t max, uint64_t *ret)
 {
@@ -82,4 +85,27 @@ int um_num_octal(const char *s, unsigned max, unsigned *ret)
 		return -ERANGE;
 	*ret = v;
 	return 0;
+}
+
+int um_num_signal(const char *text, int *ret)
+{
+	const char *name = strncasecmp(text, "SIG", 3) ? text : text + 3;
+	int n;
+
+	if (um_num_int(text, 0, SIGRTMAX, ret) == 0)
+		return 0;
+	if (!strncasecmp(name, "RTMIN+", 6) &&
+	    um_num_int(name + 6, 0, SIGRTMAX - SIGRTMIN, &n) == 0) {
+		*ret = SIGRTMIN + n;
+		return 0;
+	}
+	for (int s = 1; s < SIGSYS + 1; s++) {
+		const char *known = sigabbrev_np(s);
+
+		if (known && !strcasecmp(known, name)) {
+			*ret = s;
+			return 0;
+		}
+	}
+	return -EINVAL;
 }

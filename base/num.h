@@ -15,4 +15,7 @@ um_must_check int um_num_i64(const char *s, int64_t min, int64_t max, int64_t *r
 um_must_check int um_num_int(const char *s, int min, int max, int *ret);
 um_must_check int um_num_octal(const char *s, unsigned max, unsigned *ret); /* "0644", "755" */
 
+/* A signal: "9", "KILL", "SIGKILL", "SIGRTMIN+3"; "0" too. -EINVAL. */
+um_must_check int um_num_signal(const char *text, int *ret);
+
 #endif

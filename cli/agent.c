@@ -12,6 +12,7 @@
 #include "base/num.h"
 #include "cli/cli.h"
 #include "wire/loop.h"
+#include "wire/trim.h"
 
 static struct um_agent_options opt = {
 	.state_dir = "/var/lib/umiak/agent",
@@ -23,8 +24,9 @@ static struct um_agent_options opt = {
 	.cgroup_parent = "umiak",
 	.pod_range = "10.244.0.0/16",
 	.node_range = "10.244.0.0/24",
+	.service_range = "10.96.0.0/16",
 };
-static const char *no_network, *server, *pki_dir = "/etc/umiak/pki";
+static const char *node_ports = "30000-32767", *no_network, *server, *pki_dir = "/etc/umiak/pki";
 
 static const struct cli_option options[] = {
 	{"node-name", "NAME", "this node's name (default: the hostname)", &opt.node_name},
@@ -39,6 +41,8 @@ static const struct cli_option options[] = {
 	{"cgroup-parent", "NAME", "the group that all pods are in", &opt.cgroup_parent},
 	{"pod-range", "CIDR", "addresses of all pods", &opt.pod_range},
 	{"node-range", "CIDR", "addresses of this node's pods", &opt.node_range},
+	{"service-range", "CIDR", "cluster IPs of Services", &opt.service_range},
+	{"service-node-port-range", "A-B", "node ports of Services", &node_ports},
 	{"no-pod-network", NULL, "only pods with hostNetwork", &no_network},
 	{"server", "HOST:PORT", "the API server; without one only static pods run", &server},
 	{"pki-dir", "DIR", "ca.crt, node-<name>.crt and .key", &pki_dir},
@@ -96,12 +100,28 @@ static int open_remote(struct um_loop *loop, struct um_agent *agent, struct um_r
 	return um_remote_new(loop, agent, &ro, ret, err);
 }
 
+static int read_node_ports(struct um_error *err)
+{
+	const char *dash = strchr(node_ports, '-');
+	uint64_t min, max;
+
+	if (!dash || um_num_u64n(node_ports, (size_t)(dash - node_ports), 65535, &min) < 0 ||
+	    um_num_u64(dash + 1, 65535, &max) < 0 || !min || min > max)
+		return um_error_set(err, -EINVAL,
+				    "--service-node-port-range \"%s\": want FIRST-LAST",
+				    node_ports);
+	opt.node_port_min = (uint16_t)min;
+	opt.node_port_max = (uint16_t)max;
+	return 0;
+}
+
 static int run(int argc, char **argv)
 {
 	static struct utsname host;
 	struct um_error err = UM_ERROR_INIT;
 	struct um_remote *remote = NULL;
 	struct um_agent *agent;
+	struct um_trim *trim = NULL;
 	struct um_loop *loop;
 	int code = cli_parse("agent", options, argc, argv);
 
@@ -116,8 +136,13 @@ static int run(int argc, char **argv)
 		opt.host_ip = "127.0.0.1";
 	if (no_network)
 		opt.pod_range = NULL;
+	if (!server)
+		opt.service_range = NULL;
+	if (read_node_ports(&err) < 0)
+		return cli_fail("agent", &err);
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
+	um_trim_one_arena();
 	if (um_loop_new(NULL, 4, &loop) < 0 ||
 	    um_loop_on_signal(loop, SIGTERM, on_stop, loop) < 0 ||
 	    um_loop_on_signal(loop, SIGINT, on_stop, loop) < 0) {
@@ -134,7 +159,10 @@ static int run(int argc, char **argv)
 		return cli_fail("agent", &err);
 	}
 	um_log(UM_LOG_INFO, "agent ready", UM_LOG_STR("node", opt.node_name));
+	if (um_trim_new(loop, &trim, &err) < 0)
+		um_log(UM_LOG_WARN, "start", UM_LOG_ERR(&err));
 	um_loop_run(loop);
+	um_trim_free(trim);
 	um_log(UM_LOG_INFO, "agent ends; its pods run on");
 	um_remote_free(remote);
 	um_agent_free(agent);

@@ -11,6 +11,7 @@
 #include "base/num.h"
 #include "cli/cli.h"
 #include "wire/loop.h"
+#include "wire/trim.h"
 
 static const char *data_dir = "/var/lib/umiak/server", *pki_dir = "/etc/umiak/pki",
 		  *kubeconfig = "/etc/umiak/admin.kubeconfig", *listen_address = "127.0.0.1",
@@ -85,6 +86,7 @@ static int start(struct um_loop *loop, struct um_error *err)
 static int run(int argc, char **argv)
 {
 	struct um_error err = UM_ERROR_INIT;
+	struct um_trim *trim = NULL;
 	struct um_loop *loop;
 	int code = cli_parse("server", options, argc, argv);
 
@@ -94,6 +96,7 @@ static int run(int argc, char **argv)
 		return UM_EXIT_USAGE;
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
+	um_trim_one_arena();
 	if (um_loop_new(NULL, 2, &loop) < 0) {
 		um_error_set(&err, -ENOMEM, "out of memory");
 		return cli_fail("server", &err);
@@ -107,7 +110,10 @@ static int run(int argc, char **argv)
 	um_log(UM_LOG_INFO, "server ready", UM_LOG_STR("listen", listen_address),
 	       UM_LOG_I64("port", um_serve_port(serve)));
 	tell_ready();
+	if (um_trim_new(loop, &trim, &err) < 0)
+		um_log(UM_LOG_WARN, "start", UM_LOG_ERR(&err));
 	um_loop_run(loop);
+	um_trim_free(trim);
 	um_log(UM_LOG_INFO, "server ends");
 	um_serve_free(serve);
 	um_loop_free(loop);

@@ -115,6 +115,8 @@ static void make_arguments(void)
 	add_path(a, "manifests-dir", "/etc/umiak/manifests");
 	add(a, "pod-range", pod_range);
 	add(a, "node-range", node_range);
+	add(a, "service-range", service_range);
+	add(a, "service-node-port-range", node_port_range);
 	add(a, "cgroup-parent", cgroup_parent);
 	add(a, "libexec-dir", libexec_dir);
 	add(a, "oci-runtime", oci_path);

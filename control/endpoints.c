@@ -13,8 +13,11 @@
 #include "control/podset.h"
 #include "control/queue.h"
 #include "store/store.h"
+#include "wire/loop.h"
 
 #define WHO "endpoint-controller"
+/* One change is written at once; of many, several together. */
+#define SPACING_NS (20 * UM_NSEC_PER_MSEC)
 #define MANAGED_LABEL "endpoints.kubernetes.io/managed-by"
 #define SKIP_MIRROR_LABEL "endpointslice.kubernetes.io/skip-mirror"
 #define OVER_CAPACITY "endpoints.kubernetes.io/over-capacity"
@@ -25,7 +28,8 @@ struct svc {
 	TAILQ_ENTRY(svc) next;
 	struct svc_ns *ns;
 	const struct um_json *selector; /* NULL: none */
-	char key[];			/* then the selector's copy */
+	int64_t looked_ns;
+	char key[]; /* then the selector's copy */
 };
 
 struct svc_ns {
@@ -72,6 +76,14 @@ static void write_endpoints(struct endpoints_look *l)
 		: um_ctl_create(all->ctl, all->queue, l->key, all->endpoints, obj, l->a, NULL);
 	if (r < 0 && r != -EPERM)
 		l->error = r;
+}
+
+static struct svc *find(const struct um_endpoints *all, const char *key)
+{
+	struct svc *s;
+
+	HASH_FIND_STR(all->svcs, key, s);
+	return s;
 }
 
 /* ---- a look ---- */
@@ -129,6 +141,7 @@ static void look_at(struct endpoints_look *l)
 static int64_t on_look(void *arg, const char *key)
 {
 	struct um_endpoints *all = arg;
+	struct svc *svc = find(all, key);
 	_cleanup_arena_ struct um_arena *a = um_arena_new(UM_OBJECT_ARENA_MAX);
 	struct endpoints_look l = {.all = all, .a = a, .key = key};
 	struct um_json *service = NULL;
@@ -138,6 +151,8 @@ static int64_t on_look(void *arg, const char *key)
 
 	if (!um_ctl_split(key, &n))
 		return 0;
+	if (svc)
+		svc->looked_ns = um_loop_now(all->ctl->loop);
 	r = a ? um_api_load(all->ctl->api, all->services, n.ns, n.name, a, &service, &rev)
 	      : -ENOMEM;
 	if (r < 0)
@@ -151,14 +166,6 @@ static int64_t on_look(void *arg, const char *key)
 }
 
 /* ---- which Services there are ---- */
-
-static struct svc *find(const struct um_endpoints *all, const char *key)
-{
-	struct svc *s;
-
-	HASH_FIND_STR(all->svcs, key, s);
-	return s;
-}
 
 static void svc_free(struct um_endpoints *all, struct svc *s)
 {
@@ -252,6 +259,16 @@ static bool same_to_services(const struct um_pod *a, const struct um_pod *b)
 	       (a->labels == b->labels || um_json_equal(a->labels, b->labels));
 }
 
+static void wake(struct um_endpoints *all, const struct svc *s)
+{
+	int64_t wait = s->looked_ns + SPACING_NS - um_loop_now(all->ctl->loop);
+
+	if (s->looked_ns && wait > 0)
+		um_queue_add_after(all->queue, s->key, wait);
+	else
+		um_queue_add(all->queue, s->key);
+}
+
 static void on_pod(void *arg, const struct um_pod *old, const struct um_pod *now)
 {
 	struct um_endpoints *all = arg;
@@ -267,7 +284,7 @@ static void on_pod(void *arg, const struct um_pod *old, const struct um_pod *now
 	TAILQ_FOREACH (s, &ns->svcs, next)
 		if ((now && um_label_map_matches(s->selector, now->labels)) ||
 		    (old && um_label_map_matches(s->selector, old->labels)))
-			um_queue_add(all->queue, s->key);
+			wake(all, s);
 }
 
 static void on_slice(void *arg, const char *key, const char *old_owner, const char *owner)

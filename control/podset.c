@@ -128,7 +128,7 @@ static struct um_pod *pod_new(const struct um_json *obj, int64_t rev)
 	p->ns = cut(&c, ns);
 	p->name = cut(&c, name);
 	p->key = c.at;
-	c.at += sprintf(c.at, "%s/%s", ns, name) + 1;
+	c.at += snprintf(c.at, strlen(ns) + strlen(name) + 2, "%s/%s", ns, name) + 1;
 	for (size_t i = 0; i < UM_ARRAY_LEN(texts); i++)
 		*fields[i] = cut(&c, texts[i]);
 	p->labels = um_labels_copy(labels, p + 1);

@@ -17,7 +17,7 @@
 /* Pods created or deleted in one look; more come with the next. */
 enum { BURST = 100 };
 /* A look for the status alone may wait, so that one write tells of many pods. */
-#define STATUS_DELAY_NS (5 * UM_NSEC_PER_MSEC)
+#define STATUS_DELAY_NS (15 * UM_NSEC_PER_MSEC)
 #define AGAIN_NS 1
 
 struct um_replicasets {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
+#include "base/num.h"
 #include "rootfs/image/import.h"
 
 static const char usage[] =
@@ -21,7 +22,7 @@ static const char usage[] =
 	"  --entrypoint JSON   a JSON array of strings, or one string\n"
 	"  --cmd JSON          likewise\n"
 	"  --env NAME=VALUE    may be given again\n"
-	"  --workdir DIR, --user USER[:GROUP]\n"
+	"  --workdir DIR, --user USER[:GROUP], --stop-signal SIGNAL\n"
 	"  --help, --version\n";
 
 struct command_line {
@@ -195,6 +196,8 @@ static int set_words(struct command_line *cl, const char *field, const char *tex
 
 static int take_option(struct command_line *cl, int c)
 {
+	int sig;
+
 	switch (c) {
 	case 's':
 		cl->store = optarg;
@@ -216,6 +219,13 @@ static int take_option(struct command_line *cl, int c)
 		return 0;
 	case 'u':
 		um_json_set_str(cl->a, cl->config, "User", optarg);
+		return 0;
+	case 'S':
+		if (um_num_signal(optarg, &sig) < 0 || sig == 0) {
+			fprintf(stderr, "umiak-image: --stop-signal %s: no such signal\n", optarg);
+			return -1;
+		}
+		um_json_set_str(cl->a, cl->config, "StopSignal", optarg);
 		return 0;
 	default:
 		return -1;
@@ -243,9 +253,11 @@ static int run(struct command_line *cl, char **argv, int argc)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"store", 1, NULL, 's'}, {"entrypoint", 1, NULL, 'e'}, {"cmd", 1, NULL, 'c'},
-		{"env", 1, NULL, 'v'},	 {"workdir", 1, NULL, 'w'},    {"user", 1, NULL, 'u'},
-		{"help", 0, NULL, 'h'},	 {"version", 0, NULL, 'V'},    {NULL, 0, NULL, 0},
+		{"store", 1, NULL, 's'},       {"entrypoint", 1, NULL, 'e'},
+		{"cmd", 1, NULL, 'c'},	       {"env", 1, NULL, 'v'},
+		{"workdir", 1, NULL, 'w'},     {"user", 1, NULL, 'u'},
+		{"stop-signal", 1, NULL, 'S'}, {"help", 0, NULL, 'h'},
+		{"version", 0, NULL, 'V'},     {NULL, 0, NULL, 0},
 	};
 	_cleanup_arena_ struct um_arena *a = um_arena_new(256 << 20);
 	struct command_line cl = {.store = "/var/lib/umiak/images", .a = a};

@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/io.h"
 #include "base/num.h"
@@ -18,30 +17,6 @@ int um_cli_start(struct um_cli *cli, int argc, char **argv, struct um_error *err
 	if (r >= 0)
 		r = um_cli_id(argc, argv, "start ID", &id, err);
 	return r < 0 ? r : um_runtime_start(&cli->rt, id, err);
-}
-
-/* "9", "KILL", "SIGKILL", "SIGRTMIN+3" */
-static int parse_signal(const char *text, int *ret)
-{
-	const char *name = strncasecmp(text, "SIG", 3) ? text : text + 3;
-	int n;
-
-	if (um_num_int(text, 0, SIGRTMAX, ret) == 0)
-		return 0;
-	if (!strncasecmp(name, "RTMIN+", 6) &&
-	    um_num_int(name + 6, 0, SIGRTMAX - SIGRTMIN, &n) == 0) {
-		*ret = SIGRTMIN + n;
-		return 0;
-	}
-	for (int s = 1; s < SIGSYS + 1; s++) {
-		const char *known = sigabbrev_np(s);
-
-		if (known && !strcasecmp(known, name)) {
-			*ret = s;
-			return 0;
-		}
-	}
-	return -EINVAL;
 }
 
 int um_cli_kill(struct um_cli *cli, int argc, char **argv, struct um_error *err)
@@ -60,7 +35,7 @@ int um_cli_kill(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 	}
 	if (argc - optind != 1 && argc - optind != 2)
 		return um_cli_usage(err, usage);
-	if (argc - optind == 2 && parse_signal(argv[optind + 1], &sig) < 0)
+	if (argc - optind == 2 && um_num_signal(argv[optind + 1], &sig) < 0)
 		return um_error_set(err, -EINVAL, "unknown signal \"%.40s\"", argv[optind + 1]);
 	return um_runtime_kill(&cli->rt, argv[optind], sig, all, err);
 }

@@ -327,12 +327,15 @@ def test_root_file_systems_however_compressed(s):
 
 def test_what_an_imported_root_says_of_itself(s):
     s.rootfs(entry("f", "x"), args=("--entrypoint", '["/a", "b c"]', "--cmd", "run", "--env", "A=1",
-                                    "--env", "B=x=y", "--workdir", "/w", "--user", "1:2"))
+                                    "--env", "B=x=y", "--workdir", "/w", "--user", "1:2",
+                                    "--stop-signal", "SIGQUIT"))
     assert s.config("t")["config"] == {"Entrypoint": ["/a", "b c"], "Cmd": ["run"],
-                                       "Env": ["A=1", "B=x=y"], "WorkingDir": "/w", "User": "1:2"}
+                                       "Env": ["A=1", "B=x=y"], "WorkingDir": "/w", "User": "1:2",
+                                       "StopSignal": "SIGQUIT"}
     assert s.config("t")["architecture"] == ARCH
     f = s.file(tar_of({"f": "x"}))
-    for bad in (("--env", "x"), ("--env", "=x"), ("--cmd", "[1]"), ("--entrypoint", "[")):
+    for bad in (("--env", "x"), ("--env", "=x"), ("--cmd", "[1]"), ("--entrypoint", "["),
+                ("--stop-signal", "QUITE"), ("--stop-signal", "0")):
         assert s.call("import", *bad, f, "x")[0] == 2, bad
 
 

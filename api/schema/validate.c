@@ -302,7 +302,7 @@ int um_schema_validate(const struct um_kind *kind, const struct um_json *obj,
 	const struct um_kind_ops *ops = um_kind_ops_of(kind);
 	unsigned before = causes->n;
 
-	if (kind->plural)
+	if (kind->plural && !kind->is_virtual)
 		um_sv_metadata(&v, obj, old);
 	check_type(&v, um_stype_of(kind), obj, NULL);
 	if (old)

@@ -487,6 +487,43 @@ def tokens(s):
     ok(as_token(s, t, "GET", "/api")[0] == 401, "nor for another account of that name")
 
 
+def reviews(s):
+    who = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    may = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    all_ = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    s.request("POST", SAS, {"metadata": {"name": "asker"}})
+    t = s.request("POST", SAS + "/asker/token", {"spec": {}})[1]["status"]["token"]
+    s.request("POST", PODS, pod("mine", node="n1"))
+    code, r = as_token(s, t, "POST", who, {})
+    ok(code == 201 and r["kind"] == "SelfSubjectReview" and r["status"]["userInfo"]["groups"] == [
+        "system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"]
+       and r["status"]["userInfo"]["username"] == "system:serviceaccount:default:asker", "who am I", r)
+    code, r = s.request("POST", who, {}, user="node-n1")
+    ok(r["status"]["userInfo"]["username"] == "system:node:n1", "a node", r)
+    res = lambda verb, resource, group="", **kw: {"spec": {"resourceAttributes": dict(
+        {"verb": verb, "resource": resource, "group": group, "namespace": "default"}, **kw)}}
+    for user, body, want in (
+            ("admin", res("delete", "pods"), True), ("admin", res("*", "*", "*"), True),
+            ("node-n1", res("get", "pods", name="mine"), True), ("node-n2", res("get", "pods", name="mine"), False),
+            ("node-n1", res("list", "services"), True), ("node-n1", res("list", "deployments", "apps"), False),
+            ("node-n1", res("get", "things", "none"), False), ("node-n1", res("juggle", "services"), False),
+            ("node-n1", {"spec": {"nonResourceAttributes": {"path": "/version", "verb": "get"}}}, True),
+            ("node-n1", {"spec": {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}}}, False)):
+        code, r = s.request("POST", may, body, user=user)
+        ok(code == 201 and r["status"]["allowed"] is want, "%s: %s" % (user, json.dumps(body["spec"])), r)
+    for body, want in ((res("list", "pods"), False), (res("create", "selfsubjectreviews", "authentication.k8s.io"), True),
+                       ({"spec": {"nonResourceAttributes": {"path": "/apis", "verb": "get"}}}, True)):
+        code, r = as_token(s, t, "POST", may, body)
+        ok(code == 201 and r["status"]["allowed"] is want, "an account: " + json.dumps(body["spec"]), r)
+    refused(s, "nothing asked", "POST", may, {"spec": {}}, "spec.resourceAttributes", "exactly one of")
+    code, r = s.request("POST", all_, {"spec": {"namespace": "default"}})
+    ok(code == 201 and r["status"]["resourceRules"][0]["verbs"] == ["*"], "all that an admin may", r)
+    code, r = as_token(s, t, "POST", all_, {"spec": {"namespace": "default"}})
+    ok(code == 201 and all(x["verbs"] == ["create"] for x in r["status"]["resourceRules"]), "an account", r)
+    for path in (who, may, all_):
+        ok(s.request("GET", path)[0] == 405 and s.request("DELETE", path)[0] == 405, "nothing is kept at " + path)
+
+
 # ---- kubectl ----
 
 DEPLOYMENT = """
@@ -653,6 +690,10 @@ def with_kubectl(version, binary, s, tmp):
         code, r = as_token(s, t, "GET", "/apis")
         ok(code == 200, v + "it is good", r)
         bad("a token of nobody", "create", "token", "nobody", has=["not found"])
+    good("auth can-i", "auth", "can-i", "create", "deployments.apps", has=["yes"])
+    good("auth can-i --list", "auth", "can-i", "--list", has=["*.*", "selfsubjectreviews"])
+    if version == "1.33":
+        good("auth whoami", "auth", "whoami", has=["umiak-admin", "system:masters"])
     good("set serviceaccount", "set", "serviceaccount", "deployment", "web", "robot", has=["updated"])
     if modern:
         good("explain", "explain", "deployment.spec.template.spec.containers", has=["image"])
@@ -676,7 +717,7 @@ server = Server(os.path.join(tmp, "d"))
 slow = Server(os.path.join(tmp, "slow"), nodes=(), more=["--fsync-delay-ms", "100"])
 try:
     server.start()
-    for part in (addresses, node_ports, restart, apps, namespaces_empty, tokens):
+    for part in (addresses, node_ports, restart, apps, namespaces_empty, tokens, reviews):
         run(part, server)
     slow.start()
     run(races, slow)

@@ -474,6 +474,15 @@ def tokens(s):
     ok(s.request("GET", SAS, user="node-n1")[0] == 403, "nodes do not read accounts")
     ok(s.request("GET", DEPLOYS, user="node-n1")[0] == 403, "nor deployments")
 
+    # bound to a Secret
+    secrets = "/api/v1/namespaces/default/secrets"
+    s.request("POST", secrets, {"metadata": {"name": "tie"}})
+    code, r = s.request("POST", path, {"spec": {"boundObjectRef": {"kind": "Secret", "name": "tie"}}})
+    t2 = r.get("status", {}).get("token", "")
+    ok(code == 201 and as_token(s, t2, "GET", "/api")[0] == 200, "bound to a Secret", r)
+    s.request("DELETE", secrets + "/tie")
+    ok(as_token(s, t2, "GET", "/api")[0] == 401, "it ends with that")
+
     # the end of a token
     ok(as_token(s, t1, "GET", "/api")[0] == 200, "the pod's token is good")
     s.request("DELETE", PODS + "/p1?gracePeriodSeconds=0")

@@ -162,12 +162,10 @@ def node_ports(s):
 
 def restart(s):
     before = {i["metadata"]["name"]: i for i in s.request("GET", SVCS)[1]["items"]}
-    rev = s.request("GET", SVCS)[1]["metadata"]["resourceVersion"]
     s.stop(signal.SIGKILL)
     s.start()
     after = {i["metadata"]["name"]: i for i in s.request("GET", SVCS)[1]["items"]}
-    ok(before == after, "kill -9: the same Services", (before, after))
-    ok(s.request("GET", SVCS)[1]["metadata"]["resourceVersion"] == rev, "a start writes nothing of them")
+    ok(before == after, "kill -9: the same Services at the same revisions", (before, after))
     ip = after["a"]["spec"]["clusterIP"]
     refused(s, "what is taken is known again", "POST", SVCS, service("z", clusterIP=ip),
             "spec.clusterIPs", "provided IP is already allocated")
@@ -293,7 +291,7 @@ def apps(s):
     code, r = s.request("PATCH", DEPLOYS + "/web", {"metadata": {"labels": {"x": "y"}}}, **MERGE)
     ok(code == 200 and r["metadata"]["generation"] == 1, "labels do not raise the generation", r)
     code, r = s.request("PATCH", DEPLOYS + "/web", {"spec": {"paused": True}, "status": {"replicas": 9}}, **MERGE)
-    ok(code == 200 and r["metadata"]["generation"] == 2 and r["status"] == {}, "the spec does", r)
+    ok(code == 200 and r["metadata"]["generation"] == 2 and r["status"].get("replicas") != 9, "the spec does", r)
     code, r = s.request("PATCH", DEPLOYS + "/web/status", {"status": {
         "observedGeneration": 2, "replicas": 3, "readyReplicas": 1}, "spec": {"replicas": 7}}, **MERGE)
     ok(code == 200 and r["metadata"]["generation"] == 2 and r["spec"]["replicas"] == 3
@@ -307,10 +305,13 @@ def apps(s):
     path = DEPLOYS + "/web/scale"
     code, r = s.request("GET", path)
     ok(code == 200 and r["kind"] == "Scale" and r["apiVersion"] == "autoscaling/v1"
-       and r["spec"] == {"replicas": 3} and r["status"] == {"replicas": 3, "selector": "app=web"}
+       and r["spec"] == {"replicas": 3} and r["status"]["selector"] == "app=web" and "replicas" in r["status"]
        and r["metadata"]["name"] == "web", "scale", r)
-    r["spec"]["replicas"] = 4
-    code, w = s.request("PUT", path, r)
+    code = 409
+    while code == 409:  # the controllers write, too
+        code, r = s.request("GET", path)
+        r["spec"]["replicas"] = 4
+        code, w = s.request("PUT", path, r)
     ok(code == 200 and w["kind"] == "Scale" and w["spec"]["replicas"] == 4
        and w["metadata"]["resourceVersion"] != r["metadata"]["resourceVersion"], "scale up", w)
     code, w = s.request("PUT", path, r)
@@ -337,7 +338,7 @@ def apps(s):
     ok(code == 200 and r["spec"]["replicas"] == 8, "scale in protobuf", r)
     code, r = s.request("GET", path, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
     ok(code == 200 and [c["name"] for c in r["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
-       and r["rows"][0]["cells"][:3] == ["web", 8, 3], "as a table", r)
+       and r["rows"][0]["cells"][:2] == ["web", 8], "as a table", r)
     code, r = s.request("POST", RSS, deployment("rs", kind="ReplicaSet"))
     ok(code == 201 and r["spec"]["replicas"] == 1 and r["status"] == {"replicas": 0}, "a ReplicaSet", r)
     code, r = s.request("PATCH", RSS + "/rs/scale", {"spec": {"replicas": 2}}, **MERGE)

@@ -237,14 +237,23 @@ static const char *why_not(struct um_areq *rq)
 			       *rt->sub ? "/" : "", rt->sub, rt->kind->group, where ? where : "");
 }
 
+bool um_may(struct um_areq *rq)
+{
+	const struct um_route *rt = &rq->rt;
+
+	if (rq->id.admin || (rq->id.node && node_may(rq)))
+		return true;
+	/* What every authenticated client may: see how to talk to this server, and who it is. */
+	return rt->fixed == um_handle_discovery || rt->fixed == um_handle_openapi ||
+	       rt->fixed == um_handle_health || rt->fixed == um_handle_version ||
+	       (rt->kind && rt->kind->is_virtual && rt->verb == UM_VERB_CREATE);
+}
+
 bool um_authorize(struct um_areq *rq)
 {
 	const char *why;
 
-	if (rq->id.admin || (rq->id.node && node_may(rq)))
-		return true;
-	/* What every authenticated client may see: how to talk to this server. */
-	if (rq->rt.fixed == um_handle_discovery || rq->rt.fixed == um_handle_openapi)
+	if (um_may(rq))
 		return true;
 	why = why_not(rq);
 	if (why)

@@ -45,7 +45,7 @@ struct um_route {
 };
 
 struct um_identity {
-	const char *user;
+	const char *user, *uid; /* uid: of accounts, else NULL */
 	const char *groups[10];
 	unsigned n_groups;
 	const char *node; /* of system:node:<name> in system:nodes; else NULL */
@@ -128,10 +128,14 @@ const char *um_api_now(const struct um_api *api, char buf[UM_TIME_LEN]);
 /* ---- router.c ---- */
 /* 0; -ENOENT (no such path), -ENOTSUP (the path exists, the method does not fit). */
 int um_route(struct um_areq *rq);
+/* Whether a path is a fixed page, which is put into @rt. */
+bool um_route_is_page(struct um_route *rt, const char *path);
 
 /* ---- auth.c ---- */
 /* 0 or -EACCES: nobody. */
 int um_authenticate(struct um_areq *rq);
+/* Whether the client may do what its path says. */
+bool um_may(struct um_areq *rq);
 /* True, or it has answered 403. */
 bool um_authorize(struct um_areq *rq);
 
@@ -200,6 +204,7 @@ void um_handle_delete_collection(struct um_areq *rq);
 void um_handle_binding(struct um_areq *rq);
 void um_handle_scale(struct um_areq *rq);
 void um_handle_token(struct um_areq *rq);
+void um_handle_review(struct um_areq *rq);
 void um_handle_log(struct um_areq *rq);
 void um_handle_health(struct um_areq *rq);
 void um_handle_version(struct um_areq *rq);

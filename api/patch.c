@@ -121,6 +121,7 @@ struct um_json *um_scale_of(const struct um_json *obj, struct um_arena *a)
 					   "creationTimestamp"};
 	const struct um_json *from = um_json_get(obj, "metadata");
 	struct um_json *o = um_json_new_obj(a), *meta, *status;
+	const char *selector;
 
 	um_json_set_str(a, o, "kind", "Scale");
 	um_json_set_str(a, o, "apiVersion", "autoscaling/v1");
@@ -132,9 +133,10 @@ struct um_json *um_scale_of(const struct um_json *obj, struct um_arena *a)
 			um_json_get_i64(obj, "spec.replicas", 0));
 	status = um_json_set(a, o, "status", um_json_new_obj(a));
 	um_json_set_i64(a, status, "replicas", um_json_get_i64(obj, "status.replicas", 0));
-	um_json_set_str(a, status, "selector",
-			um_schema_selector_text(um_json_path(obj, "spec.selector"), a));
-	return um_arena_failed(a) ? NULL : o;
+	selector = um_schema_selector_text(um_json_path(obj, "spec.selector"), a);
+	if (selector)
+		um_json_set_str(a, status, "selector", selector);
+	return !selector || um_arena_failed(a) ? NULL : o;
 }
 
 /* What the client says of the Scale, said of the object behind it. */

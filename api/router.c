@@ -44,7 +44,8 @@ static bool has_word(const char *words, const char *word)
 	return false;
 }
 
-static int route_fixed(struct um_areq *rq, const char *path)
+/* The fixed page of a path, into @rt; its methods, or NULL: it is none. */
+static const char *find_fixed(struct um_route *rt, const char *path)
 {
 	size_t len = strlen(path);
 
@@ -56,14 +57,32 @@ static int route_fixed(struct um_areq *rq, const char *path)
 		if (strncmp(path, fixed[i].path, n) ||
 		    !(len == n || (fixed[i].prefix && path[n] == '/')))
 			continue;
-		if (!has_word(fixed[i].methods, um_http_method(rq->http)))
-			return -ENOTSUP;
-		rq->rt.fixed = fixed[i].fn;
-		rq->rt.open = fixed[i].open;
-		rq->rt.rest = path[n] ? path + n + 1 : "";
-		return 0;
+		rt->fixed = fixed[i].fn;
+		rt->open = fixed[i].open;
+		rt->rest = path[n] ? path + n + 1 : "";
+		return fixed[i].methods;
 	}
-	return -ENOENT;
+	return NULL;
+}
+
+bool um_route_is_page(struct um_route *rt, const char *path)
+{
+	return find_fixed(rt, path) != NULL;
+}
+
+static int route_fixed(struct um_areq *rq, const char *path)
+{
+	struct um_route found = {NULL};
+	const char *methods = find_fixed(&found, path);
+
+	if (!methods)
+		return -ENOENT;
+	if (!has_word(methods, um_http_method(rq->http)))
+		return -ENOTSUP;
+	rq->rt.fixed = found.fixed;
+	rq->rt.open = found.open;
+	rq->rt.rest = found.rest;
+	return 0;
 }
 
 static int split(struct um_areq *rq, const char *path, struct path *p)

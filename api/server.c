@@ -92,6 +92,8 @@ static um_handler_fn handler_of(const struct um_route *rt)
 {
 	if (rt->fixed)
 		return rt->fixed;
+	if (rt->kind->is_virtual)
+		return rt->verb == UM_VERB_CREATE ? um_handle_review : NULL;
 	if (!*rt->sub)
 		return handlers[rt->verb];
 	if (!strcmp(rt->sub, "status") &&

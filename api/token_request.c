@@ -87,6 +87,7 @@ int um_token_authenticate(struct um_areq *rq, const char *token)
 	if (!id->user || strcmp(um_json_get_str(claims, "sub", ""), id->user) ||
 	    !objects_live(rq, about, ns, account))
 		return -EACCES;
+	id->uid = um_json_get_str(about, "serviceaccount.uid", "");
 	id->groups[id->n_groups++] = "system:serviceaccounts";
 	id->groups[id->n_groups++] = um_arena_printf(rq->arena, "system:serviceaccounts:%s", ns);
 	id->groups[id->n_groups++] = "system:authenticated";

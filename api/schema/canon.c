@@ -110,7 +110,7 @@ int um_canon_quantity(const char *s, char out[UM_CANON_LEN])
 		snprintf(out, UM_CANON_LEN, "0");
 		return 0;
 	}
-	if ((*s == 'e' || *s == 'E') && s[1]) {
+	if ((*s == 'e' || *s == 'E') && s[1] && s[1] != 'i') {
 		long e = strtol(s + 1, NULL, 10);
 
 		if (e < -40 || e > 40)

@@ -31,7 +31,7 @@ struct type {
 
 struct kind {
 	unsigned group, kind, plural, shorts, cats, subs, selects;
-	bool namespaced, is_volatile, status, generation, body;
+	bool namespaced, is_volatile, is_virtual, status, generation, body;
 	int line;
 	const char *file;
 };
@@ -299,6 +299,8 @@ static void kind_line(char *save, bool body)
 			k->namespaced = true;
 		else if (!strcmp(w, "volatile"))
 			k->is_volatile = true;
+		else if (!strcmp(w, "virtual"))
+			k->is_virtual = true;
 		else if (!strcmp(w, "status"))
 			k->status = true;
 		else if (!strcmp(w, "generation"))
@@ -482,9 +484,12 @@ static void put_kind(unsigned i)
 		printf("NULL, NULL, NULL, ");
 	else
 		printf("\"%sList\", \"%s\", \"%s\", ", pool + k->kind, pool + k->plural, lower);
-	printf("k%u_short, k%u_cats, %d, %d, %d, %d, %s, k%u_subs, k%u_selects, &k%u_type};\n", i,
-	       i, k->namespaced, k->is_volatile, k->status, k->generation,
-	       k->body ? "no_verbs" : "all_verbs", i, i, i);
+	printf("k%u_short, k%u_cats, %d, %d, %d, %d, %d, %s, k%u_subs, k%u_selects, &k%u_type};\n",
+	       i, i, k->namespaced, k->is_volatile, k->is_virtual, k->status, k->generation,
+	       k->body	       ? "no_verbs"
+	       : k->is_virtual ? "create_verbs"
+			       : "all_verbs",
+	       i, i, i);
 }
 
 static void put_kind_list(const char *name, bool body)
@@ -533,6 +538,7 @@ static void put_tables(void)
 	printf("static const char *const all_verbs[] = {\"create\", \"delete\", "
 	       "\"deletecollection\", "
 	       "\"get\", \"list\", \"patch\", \"update\", \"watch\", NULL};\n"
+	       "static const char *const create_verbs[] = {\"create\", NULL};\n"
 	       "static const char *const no_verbs[] = {NULL};\n");
 	for (unsigned i = 0; i < n_kinds; i++)
 		put_kind(i);

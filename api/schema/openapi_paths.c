@@ -155,6 +155,13 @@ static void put_sub(struct um_buf *b, const struct um_kind *k, const struct um_k
 
 void um_so_paths(struct um_buf *b, const struct um_kind *k, bool *first)
 {
+	if (k->is_virtual) {
+		open_path(b, k, k->namespaced, "", first);
+		um_buf_addc(b, ',');
+		put_operation(b, k, &on_list[1], "");
+		um_buf_addc(b, '}');
+		return;
+	}
 	if (k->namespaced) {
 		open_path(b, k, false, "", first);
 		um_buf_addc(b, ',');

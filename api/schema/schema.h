@@ -26,6 +26,7 @@ struct um_kind {
 	const char *const *categories;	/* "all", ... */
 	bool namespaced;
 	bool is_volatile;	  /* lives in the volatile store: leases, events */
+	bool is_virtual;	  /* is answered when it is created, never kept */
 	bool has_status;	  /* has a /status subresource: spec and status are isolated */
 	bool has_generation;	  /* metadata.generation grows with spec */
 	const char *const *verbs; /* NULL-terminated */
@@ -105,7 +106,7 @@ um_must_check int um_schema_validate(const struct um_kind *kind, const struct um
 /* ---- selectors of objects (LabelSelector) ---- */
 
 bool um_schema_selector_match(const struct um_json *selector, const struct um_json *labels);
-/* "app=web,tier in (a,b)"; "" selects everything. Lives in the arena. */
+/* "app=web,tier in (a,b)"; "" selects everything. Lives in the arena; NULL: it is full. */
 const char *um_schema_selector_text(const struct um_json *selector, struct um_arena *a);
 
 /* ---- patches ---- */

@@ -4,8 +4,6 @@
 
 #include "api/schema/table.h"
 
-#define MAX_TERMS 64
-
 static void name_cell(struct um_json *row, const struct um_json *obj, struct um_arena *a)
 {
 	um_scell(row, a, um_json_get_str(obj, "metadata.name", ""));
@@ -39,12 +37,13 @@ static int by_text(const void *a, const void *b)
 static const char *values_text(const struct um_json *values, struct um_arena *a)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(64 << 10);
-	const char *sorted[256];
+	const char **sorted = um_arena_alloc(a, (values ? values->len : 0) * sizeof(*sorted) + 1);
 	size_t n = 0;
 
+	if (!sorted)
+		return NULL;
 	um_json_foreach (it, values)
-		if (n < UM_ARRAY_LEN(sorted))
-			sorted[n++] = um_json_str(it, "");
+		sorted[n++] = um_json_str(it, "");
 	qsort(sorted, n, sizeof(sorted[0]), by_text);
 	for (size_t i = 0; i < n; i++)
 		um_buf_addf(&b, "%s%s", i ? "," : "", sorted[i]);
@@ -55,45 +54,51 @@ static const char *requirement_text(const struct um_json *r, struct um_arena *a)
 {
 	const char *key = um_json_get_str(r, "key", ""), *op = um_json_get_str(r, "operator", "");
 	const struct um_json *values = um_json_get(r, "values");
+	const char *list;
 
 	if (!strcmp(op, "Exists"))
 		return key;
 	if (!strcmp(op, "DoesNotExist"))
 		return um_arena_printf(a, "!%s", key);
-	return um_arena_printf(a, "%s %s (%s)", key, !strcmp(op, "In") ? "in" : "notin",
-			       values_text(values, a));
+	list = values_text(values, a);
+	return list ? um_arena_printf(a, "%s %s (%s)", key, !strcmp(op, "In") ? "in" : "notin",
+				      list)
+		    : NULL;
 }
 
 const char *um_schema_selector_text(const struct um_json *selector, struct um_arena *a)
 {
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(256 << 10);
-	struct selector_term terms[MAX_TERMS];
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4 << 20);
+	const struct um_json *labels = um_json_get(selector, "matchLabels");
+	const struct um_json *others = um_json_get(selector, "matchExpressions");
+	size_t n = (labels ? labels->len : 0) + (others ? others->len : 0);
+	struct selector_term *terms = um_arena_alloc(a, n * sizeof(*terms) + 1);
 	const char *s;
-	size_t n = 0;
 
-	um_json_foreach (it, um_json_get(selector, "matchLabels"))
-		if (n < MAX_TERMS)
-			terms[n++] = (struct selector_term){
-				it->key, um_arena_printf(a, "%s=%s", it->key, um_json_str(it, ""))};
-	um_json_foreach (it, um_json_get(selector, "matchExpressions"))
-		if (n < MAX_TERMS)
-			terms[n++] = (struct selector_term){um_json_get_str(it, "key", ""),
-							    requirement_text(it, a)};
+	n = 0;
+	if (!terms)
+		return NULL;
+	um_json_foreach (it, labels)
+		terms[n++] = (struct selector_term){
+			it->key, um_arena_printf(a, "%s=%s", it->key, um_json_str(it, ""))};
+	um_json_foreach (it, others)
+		terms[n++] = (struct selector_term){um_json_get_str(it, "key", ""),
+						    requirement_text(it, a)};
 	for (size_t i = 0; i < n; i++)
 		if (!terms[i].text)
-			return "";
+			return NULL;
 	qsort(terms, n, sizeof(terms[0]), by_key);
 	for (size_t i = 0; i < n; i++)
 		um_buf_addf(&b, "%s%s", i ? "," : "", terms[i].text);
 	s = um_arena_strndup(a, um_buf_str(&b), b.len);
-	return s ? s : "";
+	return um_buf_error(&b) ? NULL : s;
 }
 
 static void selector_cell(struct um_json *row, const struct um_json *obj, struct um_arena *a)
 {
 	const char *s = um_schema_selector_text(um_json_path(obj, "spec.selector"), a);
 
-	um_scell(row, a, *s ? s : "<none>");
+	um_scell(row, a, s && *s ? s : "<none>");
 }
 
 /* ---- templates ---- */

@@ -79,12 +79,14 @@ static int by_key(const void *a, const void *b)
 static void labels_cell(struct um_json *row, const struct um_json *labels, struct um_arena *a)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(256 << 10);
-	const struct um_json *sorted[64];
+	const struct um_json **sorted =
+		um_arena_alloc(a, (labels ? labels->len : 0) * sizeof(*sorted) + 1);
 	size_t n = 0;
 
+	if (!sorted)
+		return;
 	um_json_foreach (it, labels)
-		if (n < UM_ARRAY_LEN(sorted))
-			sorted[n++] = it;
+		sorted[n++] = it;
 	qsort(sorted, n, sizeof(sorted[0]), by_key);
 	for (size_t i = 0; i < n; i++)
 		um_buf_addf(&b, "%s%s=%s", i ? "," : "", sorted[i]->key,

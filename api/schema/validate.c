@@ -93,7 +93,8 @@ void um_sv_too_long(struct um_svalidator *v, const struct um_spath *p, long max_
 
 void um_sv_not_yet(struct um_svalidator *v, const struct um_spath *p)
 {
-	um_sv_forbidden(v, p, "not supported by Umiak yet");
+	if (!v->asks_nothing_new)
+		um_sv_forbidden(v, p, "not supported by Umiak yet");
 }
 
 void um_sv_immutable(struct um_svalidator *v, const struct um_spath *p, const struct um_json *now,
@@ -295,14 +296,24 @@ static void check_immutable(struct um_svalidator *v, const struct um_json *obj,
 	}
 }
 
+static bool same_wishes(const struct um_json *a, const struct um_json *b)
+{
+	um_json_foreach (it, a)
+		if (strcmp(it->key, "metadata") && strcmp(it->key, "status") &&
+		    !um_json_equal(it, um_json_get(b, it->key)))
+			return false;
+	return true;
+}
+
 int um_schema_validate(const struct um_kind *kind, const struct um_json *obj,
 		       const struct um_json *old, struct um_causes *causes)
 {
-	struct um_svalidator v = {kind->type->set, kind, causes};
+	struct um_svalidator v = {kind->type->set, kind, causes,
+				  old && same_wishes(obj, old) && same_wishes(old, obj)};
 	const struct um_kind_ops *ops = um_kind_ops_of(kind);
 	unsigned before = causes->n;
 
-	if (kind->plural)
+	if (kind->plural && !kind->is_virtual)
 		um_sv_metadata(&v, obj, old);
 	check_type(&v, um_stype_of(kind), obj, NULL);
 	if (old)

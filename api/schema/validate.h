@@ -8,6 +8,7 @@ struct um_svalidator {
 	const struct um_schema_set *s;
 	const struct um_kind *kind;
 	struct um_causes *causes;
+	bool asks_nothing_new; /* an update of metadata or status alone */
 };
 
 /* @detail may be NULL for required. */
@@ -24,7 +25,7 @@ void um_sv_duplicate(struct um_svalidator *v, const struct um_spath *p, const ch
 void um_sv_not_found(struct um_svalidator *v, const struct um_spath *p, const char *value);
 void um_sv_forbidden(struct um_svalidator *v, const struct um_spath *p, const char *detail);
 void um_sv_too_long(struct um_svalidator *v, const struct um_spath *p, long max_bytes);
-/* "not supported by Umiak yet" */
+/* "not supported by Umiak yet". An object that was stored before it was known can still go on. */
 void um_sv_not_yet(struct um_svalidator *v, const struct um_spath *p);
 
 /* metadata, by the rules of the kind. */

@@ -39,7 +39,7 @@ Test(schema, finds_kinds_resources_and_bodies)
 	cr_assert_null(um_schema_find_resource("", "v2", "pods"));
 	cr_assert_null(um_schema_find_resource("", "v1", "bindings"));
 	um_schema_kinds(&n);
-	cr_assert_eq(n, 14);
+	cr_assert_eq(n, 17);
 	cr_assert_str_eq(um_schema_find_resource("apps", "v1", "deployments")->short_names[0],
 			 "deploy");
 	cr_assert(um_schema_find_kind("autoscaling", "v1", "Scale"));
@@ -356,6 +356,23 @@ Test(schema, protobuf_becomes_the_json_form)
 		    "'runAsNonRoot':false,'runAsUser':-1}}],'securityContext':{"
 		    "'supplementalGroups':[7,8,300]},'volumes':[{'name':'v','emptyDir':{}}],"
 		    "'terminationGracePeriodSeconds':0},'status':{}}");
+}
+
+Test(schema, exbibytes_are_no_exponent)
+{
+	static const char *const cases[][2] = {
+		{"1Ei", "1Ei"}, {"1024Pi", "1Ei"}, {"2E", "2E"}, {"1e3", "1e3"}, {"1E3", "1e3"}};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(cases); i++) {
+		_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+		struct um_json *obj = parse(
+			a, um_arena_printf(a, "{'status':{'capacity':{'x':'%s'}}}", cases[i][0]));
+
+		cr_assert_eq(
+			um_schema_check_tree(kind_of("Node"), obj, UM_STRICT_STRICT, a, NULL, NULL),
+			0);
+		cr_expect_str_eq(um_json_get_str(obj, "status.capacity.x", ""), cases[i][1]);
+	}
 }
 
 /* By the numbers that k8s.io/api's generated.proto gives. */

@@ -835,6 +835,16 @@ static const struct {
 	 "spec.selector", "field is immutable"},
 	{"Pod", POD(C), POD("'containers':[{'name':'c','image':'i:2'}]"), "spec.containers[0].x",
 	 NULL},
+	/* stored by a version that let it pass: what it does can still be told */
+	{"Pod", IN_C("'ports':[{'containerPort':1,'hostPort':2}]"),
+	 "{'metadata':{'name':'p','namespace':'d','labels':{'a':'b'}},'spec':{'containers':[{'name'"
+	 ":"
+	 "'c','image':'i:1','ports':[{'containerPort':1,'hostPort':2}]}]},'status':{'phase':"
+	 "'Running'}}",
+	 NULL, NULL},
+	{"Deployment", TEMPLATE(C ",'subdomain':'s'"),
+	 "{" NAMED ",'spec':{'replicas':3," SELECT "," POD_OF(C ",'subdomain':'s'") "}}",
+	 "spec.template.spec.subdomain", NOT_YET},
 	{"Pod", POD(C), POD(C ",'tolerations':[{'operator':'Exists'}]"), NULL, NULL},
 	{"Pod", POD(C ",'tolerations':[{'operator':'Exists'}]"), POD(C), "spec.tolerations",
 	 "existing toleration can not be modified"},

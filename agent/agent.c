@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "netns/foreign.h"
 #include "netns/services.h"
 #include "rootfs/rootfs.h"
 #include "wire/loop.h"
@@ -92,7 +93,8 @@ static void net_check_work(void *arg)
 
 	a->net_healed = false;
 	a->net_err = (struct um_error)UM_ERROR_INIT;
-	(void)!um_net_check(a->net, &a->net_healed, &a->net_err);
+	if (um_net_check(a->net, &a->net_healed, &a->net_err) == 0)
+		(void)!um_foreign_check(a->opt.pod_range, &a->foreign, &a->net_err);
 }
 
 static void net_check_done(void *arg)
@@ -103,6 +105,17 @@ static void net_check_done(void *arg)
 		um_log(UM_LOG_ERROR, "check the pod network", UM_LOG_ERR(&a->net_err));
 	else if (a->net_healed)
 		um_log(UM_LOG_WARN, "the pod network's rules were gone and are back");
+	if (a->foreign.added)
+		um_log(UM_LOG_WARN, "another firewall drops forwarded packets: rules that accept "
+				    "pods' are in the place that it leaves for them");
+	if (strcmp(a->foreign.report, a->net_report) != 0) {
+		memcpy(a->net_report, a->foreign.report, sizeof(a->net_report));
+		if (*a->net_report)
+			um_log(UM_LOG_WARN, "pods' packets are dropped",
+			       UM_LOG_STR("by", a->net_report));
+		if (a->src.node_changed)
+			a->src.node_changed(a->src.ctx);
+	}
 	a->net_checking = false;
 	um_timer_start(a->net_check, NET_CHECK_NS);
 }
@@ -136,7 +149,7 @@ static int open_net(struct um_agent *a, struct um_error *err)
 	a->net_check = um_timer_new(a->loop, on_net_check, a);
 	if (!a->net_check)
 		return um_error_errno(err, -ENOMEM, "watch the pod network");
-	um_timer_start(a->net_check, NET_CHECK_NS);
+	um_timer_start(a->net_check, 0);
 	return 0;
 }
 

@@ -58,6 +58,8 @@ struct um_agent_source {
 	/* Something worth an Event: type "Normal" or "Warning". */
 	void (*event)(void *ctx, const char *namespace_, const char *name, const char *uid,
 		      const char *type, const char *reason, const char *message);
+	/* What the node says of itself has changed. */
+	void (*node_changed)(void *ctx);
 	void *ctx;
 };
 void um_agent_set_source(struct um_agent *a, const struct um_agent_source *src);

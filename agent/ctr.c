@@ -336,7 +336,8 @@ void ctrs_lost(struct agent_pod *p, bool unknown)
 
 /* ---- what the shim says ---- */
 
-static void on_running(struct agent_ctr *c, const struct um_shim_msg *m)
+/* @adopted: it ran before this agent did. */
+static void on_running(struct agent_ctr *c, const struct um_shim_msg *m, bool adopted)
 {
 	c->pid = (pid_t)um_shim_num(m, "pid", 0);
 	c->started_ns = um_shim_num(m, "started", 0);
@@ -346,7 +347,8 @@ static void on_running(struct agent_ctr *c, const struct um_shim_msg *m)
 	c->started = !c->probes[PROBE_STARTUP];
 	if (!c->started)
 		c->ready = false;
-	pod_event(c->pod, "Normal", "Started", "Started container %s", c->name);
+	if (!adopted)
+		pod_event(c->pod, "Normal", "Started", "Started container %s", c->name);
 	for (size_t i = 0; i < UM_ARRAY_LEN(c->probes); i++)
 		if (c->probes[i] && (i == PROBE_STARTUP || c->started))
 			probe_start(c->probes[i]);
@@ -383,11 +385,13 @@ void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m)
 	struct agent_ctr *c = pod_find_ctr(p, um_shim_get(m, "name"));
 	const char *state = um_shim_get(m, "state"), *id = um_shim_get(m, "id");
 	int attempt = (int)um_shim_num(m, "attempt", 0);
+	bool adopted = false;
 
 	if (!c || !state || !id)
 		return;
 	if ((c->state == CTR_WAITING || c->state == CTR_BACKOFF) && !c->pid &&
 	    attempt >= c->attempt) { /* being re-adopted */
+		adopted = true;
 		um_timer_stop(c->timer);
 		c->attempt = attempt;
 		snprintf(c->id, sizeof(c->id), "%s", id);
@@ -397,7 +401,7 @@ void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m)
 	if (attempt != c->attempt)
 		return;
 	if (!strcmp(state, "running") && c->state == CTR_STARTING)
-		on_running(c, m);
+		on_running(c, m, adopted);
 	else if (!strcmp(state, "exited") && (c->state == CTR_STARTING || c->state == CTR_RUNNING))
 		on_exited(c, m);
 }

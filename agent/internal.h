@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "cgroups/cgroups.h"
+#include "netns/foreign.h"
 #include "netns/netns.h"
 #include "runtime/shim/proto.h"
 
@@ -150,6 +151,8 @@ struct um_agent {
 	struct um_timer *net_check;
 	struct um_error net_err; /* of the check under way */
 	bool net_healed, net_checking;
+	struct um_foreign foreign; /* of that check */
+	char net_report[400];	   /* who drops pods' packets; "" nobody */
 	struct um_cgroups *cgroups;
 	struct um_cgroup *shims; /* the shims' group, prepared for joining */
 	struct um_timer *log_gc;

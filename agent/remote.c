@@ -209,6 +209,7 @@ int um_remote_new(struct um_loop *l, struct um_agent *a, const struct um_remote_
 		.status = remote_status,
 		.gone = remote_gone,
 		.event = event,
+		.node_changed = remote_node_changed,
 		.ctx = r,
 	};
 	int code;

@@ -65,6 +65,7 @@ void remote_watch_free(struct remote_watch *w); /* once all requests are cancell
 void remote_services_start(struct um_remote *r);
 void remote_services_stop(struct um_remote *r);
 void remote_node_start(struct um_remote *r);
+void remote_node_changed(void *ctx);
 void remote_pods_start(struct um_remote *r);
 void remote_pods_stop(struct um_remote *r);
 void remote_logs_start(struct um_remote *r);

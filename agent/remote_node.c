@@ -154,6 +154,9 @@ static struct um_json *node_status(const struct um_remote *r, struct um_arena *a
 		add_condition(r, a, list, "OOMScoreRestricted", true, "NoCapSysResource",
 			      "the agent lacks CAP_SYS_RESOURCE: Guaranteed pods are not protected "
 			      "from the OOM killer");
+	if (*r->agent->net_report)
+		add_condition(r, a, list, "PodTrafficDropped", true, "ForeignFirewall",
+			      r->agent->net_report);
 	add_condition(r, a, list, "Ready", true, "KubeletReady", "the agent is ready");
 	keep_times(a, list, old);
 	node_info(a, st);
@@ -320,4 +323,12 @@ void remote_node_start(struct um_remote *r)
 		return;
 	um_timer_start(r->node_timer, 0);
 	um_timer_start(r->lease_timer, 0);
+}
+
+void remote_node_changed(void *ctx)
+{
+	struct um_remote *r = ctx;
+
+	if (r->node_known)
+		node_later(r, 0);
 }

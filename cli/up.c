@@ -17,7 +17,9 @@
 #include "base/log.h"
 #include "cgroups/cgroups.h"
 #include "cli/cli.h"
+#include "netns/foreign.h"
 #include "netns/netns.h"
+#include "netns/services.h"
 #include "wire/loop.h"
 
 #define RESTART_FIRST_NS (100 * UM_NSEC_PER_MSEC)
@@ -317,6 +319,18 @@ static int remove_groups(const char *parent, struct um_error *err)
 	return r < 0 ? r : um_cgroup_remove(cg, path, err);
 }
 
+static int remove_services(const struct um_agent_options *opt, struct um_error *err)
+{
+	struct um_services_config cfg = {
+		.service_range = service_range ? service_range : "10.96.0.0/16",
+		.pod_range = opt->pod_range,
+		.node_range = opt->node_range,
+	};
+	int r = um_services_destroy(&cfg, err);
+
+	return r < 0 ? r : um_foreign_remove(opt->pod_range, err);
+}
+
 static int run_down(int argc, char **argv)
 {
 	struct um_agent_options opt = {
@@ -353,6 +367,8 @@ static int run_down(int argc, char **argv)
 	net.pod_range = opt.pod_range;
 	net.node_range = opt.node_range;
 	net.state_dir = opt.state_dir;
+	if (r == 0 && opt.pod_range)
+		r = remove_services(&opt, &err);
 	if (r == 0 && opt.pod_range)
 		r = um_net_destroy(&net, &err);
 	if (r == 0)

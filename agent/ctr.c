@@ -347,7 +347,10 @@ static void on_running(struct agent_ctr *c, const struct um_shim_msg *m, bool ad
 	c->started = !c->probes[PROBE_STARTUP];
 	if (!c->started)
 		c->ready = false;
-	if (!adopted)
+	if (adopted)
+		um_log(UM_LOG_DEBUG, "container adopted", UM_LOG_STR("pod", c->pod->name),
+		       UM_LOG_STR("container", c->name));
+	else
 		pod_event(c->pod, "Normal", "Started", "Started container %s", c->name);
 	for (size_t i = 0; i < UM_ARRAY_LEN(c->probes); i++)
 		if (c->probes[i] && (i == PROBE_STARTUP || c->started))

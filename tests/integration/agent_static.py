@@ -153,7 +153,7 @@ def test_the_agent_may_be_killed_and_pods_run_on(node):
     time.sleep(0.2)
     assert alive(pid)
     node.run()
-    wait_for("adoption", lambda: node.log_text().count("Started container main") == 2)
+    wait_for("adoption", lambda: "container adopted" in node.log_text())
     assert node.ctr_pid("stay") == pid
     os.kill(pid, signal.SIGKILL)
     wait_for("the restart", lambda: "up" in node.logs("stay", attempt=1))
@@ -187,7 +187,7 @@ def test_what_ended_before_a_new_agent_does_not_run_again(node):
     pid = node.ctr_pid("ended")
     node.stop(signal.SIGKILL)
     node.run()
-    wait_for("adoption", lambda: node.log_text().count("Started container main") == 2)
+    wait_for("adoption", lambda: "container adopted" in node.log_text())
     time.sleep(1)
     assert node.ctr_pid("ended") == pid
     saved = glob.glob(node.path("state", "pods", "*", "volumes", "v", "f"))

@@ -190,7 +190,8 @@ static int open_client(struct um_remote *r, struct um_error *err)
 	struct um_http_client_opts co = {
 		.host = r->opt.host,
 		.port = r->opt.port,
-		.max_idle = 2,
+		.max_idle = 3,
+		.max_busy = 3, /* a burst makes no hundred connections */
 	};
 	int code = um_tls_client_new(&to, &r->tls, err);
 

@@ -15,6 +15,7 @@ enum {
 };
 
 static void start_on_fresh(struct um_http_call *call);
+static void begin(struct um_http_call *call);
 
 /* ---- a call's end ---- */
 
@@ -32,9 +33,28 @@ static void cconn_free(struct cconn *cc)
 	free(cc);
 }
 
+/* Its turn is over: the next that waits has it. */
+static void end_turn(struct um_http_call *call)
+{
+	struct um_http_client *c = call->client;
+	struct um_http_call *next;
+
+	if (call->turn == TURN_WAITS)
+		TAILQ_REMOVE(&c->waiting, call, wait);
+	if (call->turn != TURN_COUNTS)
+		return;
+	c->n_busy--;
+	next = TAILQ_FIRST(&c->waiting);
+	if (!next || c->closing)
+		return;
+	TAILQ_REMOVE(&c->waiting, next, wait);
+	begin(next);
+}
+
 static void call_free(struct um_http_call *call)
 {
 	TAILQ_REMOVE(&call->client->calls, call, all);
+	end_turn(call);
 	if (call->gone)
 		*call->gone = true;
 	um_dial_free(call->dial);
@@ -515,6 +535,20 @@ static int build_request(struct um_http_call *call, const struct um_http_call_op
 	return um_buf_error(b);
 }
 
+static bool takes_a_turn(const struct um_http_call *call)
+{
+	return call->client->max_busy && !call->o.close && !call->o.upgrade && !call->o.stream_body;
+}
+
+static void begin(struct um_http_call *call)
+{
+	call->turn = takes_a_turn(call) ? TURN_COUNTS : TURN_FREE;
+	if (call->turn == TURN_COUNTS)
+		call->client->n_busy++;
+	if (!start_on_kept(call))
+		start_on_fresh(call);
+}
+
 int um_http_call_start(struct um_http_client *c, const struct um_http_call_opts *o,
 		       struct um_http_call **ret, struct um_error *err)
 {
@@ -546,8 +580,12 @@ int um_http_call_start(struct um_http_client *c, const struct um_http_call_opts 
 		call->body = um_bytes_ref(o->body);
 	if (o->timeout_ns)
 		um_timer_start(call->total, o->timeout_ns);
-	if (!start_on_kept(call))
-		start_on_fresh(call);
+	if (takes_a_turn(call) && c->n_busy >= c->max_busy) {
+		call->turn = TURN_WAITS;
+		TAILQ_INSERT_TAIL(&c->waiting, call, wait);
+	} else {
+		begin(call);
+	}
 	*ret = call;
 	return 0;
 }
@@ -593,6 +631,8 @@ int um_http_client_new(struct um_loop *l, const struct um_http_client_opts *o,
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets without MSG_NOSIGNAL */
 	TAILQ_INIT(&c->idle);
 	TAILQ_INIT(&c->calls);
+	TAILQ_INIT(&c->waiting);
+	c->max_busy = o->max_busy;
 	c->loop = l;
 	c->port = o->port;
 	c->bare_lf = o->bare_lf;
@@ -616,6 +656,7 @@ void um_http_client_free(struct um_http_client *c)
 {
 	if (!c)
 		return;
+	c->closing = true;
 	while (!TAILQ_EMPTY(&c->calls))
 		call_free(TAILQ_FIRST(&c->calls));
 	while (!TAILQ_EMPTY(&c->idle))

@@ -26,10 +26,14 @@ struct um_http_client_opts {
 	const char
 		*host; /* numeric address, or a name: looked up on a worker for each connection */
 	int port;
-	struct um_tls *tls;	    /* a client context, a reference is taken; NULL: plain */
-	const char *tls_name;	    /* what the certificate must name; NULL: host */
-	bool bare_lf;		    /* probes: a response's lines may end in LF alone */
-	unsigned max_idle;	    /* kept connections [2] */
+	struct um_tls *tls;   /* a client context, a reference is taken; NULL: plain */
+	const char *tls_name; /* what the certificate must name; NULL: host */
+	bool bare_lf;	      /* probes: a response's lines may end in LF alone */
+	unsigned max_idle;    /* kept connections [2] */
+	/* Calls at once; more wait for their turn, in order, and their total timeout runs
+	 * meanwhile. Calls with a connection of their own, upgrades and streamed bodies do not
+	 * count. [no limit] */
+	unsigned max_busy;
 	int64_t connect_timeout_ns; /* look-up, TCP and TLS together [10 s] */
 	int64_t keep_ns;	    /* how long an idle connection is kept [60 s] */
 };

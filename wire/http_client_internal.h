@@ -34,14 +34,17 @@ struct um_http_client {
 	char *host, *tls_name;
 	int port;
 	struct um_tls *tls;
-	unsigned max_idle, n_idle;
-	bool bare_lf;
+	unsigned max_idle, n_idle, max_busy, n_busy;
+	bool bare_lf, closing;
 	int64_t connect_timeout_ns, keep_ns;
 	SSL_SESSION *session;
 	unsigned session_generation;
 	TAILQ_HEAD(, cconn) idle; /* the one used last first */
-	TAILQ_HEAD(, um_http_call) calls;
+	TAILQ_HEAD(, um_http_call) calls, waiting;
 };
+
+/* Where a call stands towards max_busy. */
+enum turn { TURN_FREE, TURN_WAITS, TURN_COUNTS };
 
 struct um_http_call {
 	struct um_http_client *client;
@@ -56,7 +59,8 @@ struct um_http_call {
 	struct um_error err;
 	bool *gone; /* set when the call is freed: for who is within one of its callbacks */
 	bool idempotent, head_only, retried, streamed, got_head, got_bytes, body_ended, done;
-	TAILQ_ENTRY(um_http_call) all;
+	enum turn turn;
+	TAILQ_ENTRY(um_http_call) all, wait;
 };
 
 #endif

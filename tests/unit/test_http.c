@@ -646,6 +646,41 @@ Test(http, tls_tells_who_the_client_is)
 	um_http_client_free(c);
 }
 
+Test(http, more_calls_than_may_be_busy_wait_for_their_turn)
+{
+	struct um_http_client_opts co = {.host = "127.0.0.1",
+					 .port = um_http_server_port(server),
+					 .tls = client_tls,
+					 .max_busy = 2};
+	struct um_http_client *c = NULL;
+	struct um_http_server_stats st;
+	struct um_http_call *k[40];
+	struct got g[40] = {{0}};
+
+	cr_assert_eq(um_http_client_new(loop, &co, &c, NULL), 0);
+	for (int i = 0; i < 40; i++) {
+		struct um_http_call_opts o = {
+			.method = "GET", .target = "/who", .on_done = on_done, .arg = &g[i]};
+
+		cr_assert_eq(um_http_call_start(c, &o, &k[i], NULL), 0);
+	}
+	um_http_call_cancel(k[0]); /* one that is busy, and one that waits */
+	um_http_call_cancel(k[30]);
+	for (int j = 0; j < 6000 && !g[39].done; j++)
+		cr_assert_eq(um_loop_step(loop, UM_NSEC_PER_MSEC), 0);
+	for (int i = 0; i < 40; i++)
+		cr_assert_eq(g[i].status, i == 0 || i == 30 ? 0 : 200, "%d: %s", i, g[i].error);
+	um_http_server_get_stats(server, &st);
+	cr_assert_leq(st.accepted, 3); /* two, and one for what the cancelled call took with it */
+	for (int i = 0; i < 10; i++) { /* freed with calls in every state */
+		struct um_http_call_opts o = {
+			.method = "GET", .target = "/who", .on_done = on_done, .arg = &g[i]};
+
+		cr_assert_eq(um_http_call_start(c, &o, &k[i], NULL), 0);
+	}
+	um_http_client_free(c);
+}
+
 Test(http, strangers_are_refused_in_the_handshake)
 {
 	struct um_http_client *c = client_for(stranger_tls, um_http_server_port(server), NULL);

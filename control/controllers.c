@@ -5,6 +5,7 @@
 #include "control/ctl.h"
 #include "control/deployment.h"
 #include "control/endpoints.h"
+#include "control/gc.h"
 #include "control/namespace.h"
 #include "control/replicaset.h"
 #include "control/scheduler.h"
@@ -16,6 +17,7 @@ struct um_controllers {
 	struct um_replicasets *replicasets;
 	struct um_deployments *deployments;
 	struct um_endpoints *endpoints;
+	struct um_gc *gc;
 };
 
 int um_controllers_new(const struct um_controllers_opts *o, struct um_controllers **ret,
@@ -38,6 +40,8 @@ int um_controllers_new(const struct um_controllers_opts *o, struct um_controller
 		r = um_deployments_new(c->ctl, &c->deployments, err);
 	if (r == 0)
 		r = um_endpoints_new(c->ctl, &c->endpoints, err);
+	if (r == 0)
+		r = um_gc_new(c->ctl, &c->gc, err);
 	if (r < 0) {
 		um_controllers_free(c);
 		return r;
@@ -50,6 +54,7 @@ void um_controllers_free(struct um_controllers *c)
 {
 	if (!c)
 		return;
+	um_gc_free(c->gc);
 	um_endpoints_free(c->endpoints);
 	um_deployments_free(c->deployments);
 	um_replicasets_free(c->replicasets);

@@ -110,7 +110,8 @@ int64_t nodes_tolerated_s(const struct um_json *taints, const struct um_json *to
 
 			if (!tolerates(t, taint))
 				continue;
-			/* As Kubernetes counts: the first that matches a taint, the shortest of those. */
+			/* As Kubernetes counts: the first that matches a taint, the shortest of
+			 * those. */
 			if (um_json_get(t, "tolerationSeconds") && (least < 0 || s < least))
 				least = s < 0 ? 0 : s;
 			borne = true;

@@ -37,8 +37,8 @@ struct gc_look {
 	struct um_arena *a;
 	const char *key, *uid;
 	const struct um_kind *kind;
-	struct um_ctl_name n; /* ns "" for kinds without */
-	struct um_json *obj, *old;
+	struct um_ctl_name n;	   /* ns "" for kinds without */
+	struct um_json *old, *obj; /* @obj: the copy that is changed, once something is */
 	int64_t rev;
 };
 
@@ -195,6 +195,13 @@ static enum owner_state owner_of(struct gc_look *l, const struct um_json *ref)
 
 /* ---- what becomes of a dependent ---- */
 
+static struct um_json *changing(struct gc_look *l)
+{
+	if (!l->obj)
+		l->obj = um_json_copy(l->a, l->old);
+	return l->obj;
+}
+
 static int64_t update(struct gc_look *l)
 {
 	int r = um_arena_failed(l->a) ? -ENOMEM
@@ -238,7 +245,7 @@ static int64_t delete_before_owner(struct gc_look *l)
 	if (!gc_index_count(&l->g->index, l->uid, l->key, false))
 		return delete_it(l, UM_PROPAGATE_DEFAULT);
 	if (in_a_circle(l)) {
-		um_json_foreach (ref, um_json_path(l->obj, "metadata.ownerReferences")) {
+		um_json_foreach (ref, um_json_path(changing(l), "metadata.ownerReferences")) {
 			blocks |= um_json_get_bool(ref, "blockOwnerDeletion", false);
 			um_json_set_bool(l->a, ref, "blockOwnerDeletion", false);
 		}
@@ -252,7 +259,7 @@ static int64_t delete_before_owner(struct gc_look *l)
 /* Every reference but those to owners that live. */
 static int64_t keep_living(struct gc_look *l, const enum owner_state *states)
 {
-	struct um_json *meta = um_json_get(l->obj, "metadata");
+	struct um_json *meta = um_json_get(changing(l), "metadata");
 	struct um_json *refs = um_json_get(meta, "ownerReferences"), *next;
 	size_t i = 0;
 
@@ -268,7 +275,7 @@ static int64_t keep_living(struct gc_look *l, const enum owner_state *states)
 
 static int64_t look_at_dependent(struct gc_look *l)
 {
-	const struct um_json *refs = um_json_path(l->obj, "metadata.ownerReferences");
+	const struct um_json *refs = um_json_path(l->old, "metadata.ownerReferences");
 	unsigned n[OWNER_GONE + 1] = {0};
 	enum owner_state *states;
 	size_t i = 0;
@@ -291,13 +298,14 @@ static int64_t look_at_dependent(struct gc_look *l)
 
 static int64_t look_at_leaving(struct gc_look *l)
 {
-	bool orphans = has_finalizer(l->obj, UM_FINALIZER_ORPHAN);
+	bool orphans = has_finalizer(l->old, UM_FINALIZER_ORPHAN);
 	const char *name = orphans ? UM_FINALIZER_ORPHAN : UM_FINALIZER_FOREGROUND;
-	struct um_json *meta = um_json_get(l->obj, "metadata");
-	struct um_json *list = um_json_get(meta, "finalizers");
+	struct um_json *meta, *list;
 
-	if (!has_finalizer(l->obj, name) || gc_index_count(&l->g->index, l->uid, l->key, !orphans))
+	if (!has_finalizer(l->old, name) || gc_index_count(&l->g->index, l->uid, l->key, !orphans))
 		return 0;
+	meta = um_json_get(changing(l), "metadata");
+	list = um_json_get(meta, "finalizers");
 	um_json_foreach (it, list) {
 		if (!um_json_streq(it, name))
 			continue;
@@ -344,9 +352,6 @@ static int64_t on_look(void *arg, const char *key)
 	r = a ? um_api_load(g->ctl->api, l.kind, l.n.ns, l.n.name, a, &l.old, &l.rev) : -ENOMEM;
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	l.obj = um_json_copy(a, l.old);
-	if (!l.obj)
-		return -ENOMEM;
 	l.uid = um_json_get_str(l.old, "metadata.uid", "");
 	return um_json_path(l.old, "metadata.deletionTimestamp") ? look_at_leaving(&l)
 								 : look_at_dependent(&l);

@@ -137,9 +137,23 @@ def test_the_server_dies_in_a_cascade(node):
 
 def raw(node, verb, path, body):
     """kubectl has no verb for odd bodies: curl with the admin's certificate."""
+    binary = isinstance(body, bytes)
+    with open(node.path("body"), "wb") as f:
+        f.write(body if binary else json.dumps(body).encode())
+    kind = "vnd.kubernetes.protobuf" if binary else "json"
     return sh("curl", "-sS", "-k", "-X", verb, "--cert", node.path("etc/umiak/pki/admin.crt"),
               "--key", node.path("etc/umiak/pki/admin.key"), "-H",
-              "Content-Type: application/json", "-d", json.dumps(body), node.url() + path)
+              f"Content-Type: application/{kind}", "-H", "Accept: application/json",
+              "--data-binary", "@" + node.path("body"), node.url() + path)
+
+
+def protobuf_policy(name):
+    """DeleteOptions with a propagationPolicy, in the envelope that clients in Go send."""
+    def field(number, data):
+        return bytes([number << 3 | 2, len(data)]) + data
+
+    options = field(4, name.encode())
+    return b"k8s\0" + field(1, field(1, b"v1") + field(2, b"DeleteOptions")) + field(2, options)
 
 
 def test_bodies_and_collections(node):
@@ -163,6 +177,8 @@ def test_bodies_and_collections(node):
         make("a")
         out = json.loads(raw(node, "DELETE", path + "/a", options))
         assert out["code"] == 422 and "propagationPolicy" in out["message"], out
+    out = json.loads(raw(node, "DELETE", path + "/a", protobuf_policy("Sideways")))
+    assert out["code"] == 422 and "Sideways" in out["message"], out
     out = json.loads(raw(node, "DELETE", path + "?propagationPolicy=x&labelSelector=t", {}))
     assert out["code"] == 422, out
     b = make("b", make("a"))
@@ -173,6 +189,12 @@ def test_bodies_and_collections(node):
     make("c", b)
     raw(node, "DELETE", path + "/b", {"orphanDependents": False})
     wait_for("b and c are gone", lambda: not exists("b") and not exists("c"))
+    h = make("h", make("g"))
+    assert h["metadata"]["ownerReferences"]
+    raw(node, "DELETE", path + "/g", protobuf_policy("Orphan"))
+    wait_for("g is gone", lambda: not exists("g"))
+    assert "ownerReferences" not in node.get("cm", "h")["metadata"]
+    raw(node, "DELETE", path + "/h", protobuf_policy("Background"))
     e = make("e", make("d"))
     e["metadata"]["labels"] = {}
     node.k("label", "cm", "e", "t-")

@@ -245,6 +245,7 @@ void um_agent_free(struct um_agent *a)
 	while (a->net_checking || !um_agent_idle(a)) /* steps under way use what is freed below */
 		if (um_loop_step(a->loop, INT64_MAX) < 0)
 			break;
+	proxy_stop(a->proxy); /* the pods' ends would begin another flush */
 	HASH_ITER (hh, a->pods, p, tmp)
 		pod_free(p);
 	(void)!um_loop_step(a->loop, 0); /* deferred looks at them */

@@ -621,8 +621,21 @@ static void take_update(struct agent_pod *p)
 		adopt_save_again(p);
 }
 
+/* While this node could not be reached, the server said so of its pods. */
+static bool said_by_others(const struct um_json *pod)
+{
+	um_json_foreach (c, um_json_path(pod, "status.conditions"))
+		if (!strcmp(um_json_get_str(c, "type", ""), "Ready"))
+			return !strcmp(um_json_get_str(c, "reason", ""), "NodeNotReady");
+	return false;
+}
+
 void pod_update(struct agent_pod *p, struct um_arena *arena, struct um_json *obj)
 {
+	if (said_by_others(obj)) { /* what is known here is told once more */
+		free(TAKE_PTR(p->last_status));
+		p->status_dirty = true;
+	}
 	um_arena_free(p->next_arena);
 	p->next_arena = arena;
 	p->next_obj = obj;

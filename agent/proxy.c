@@ -81,7 +81,7 @@ struct agent_proxy {
 	struct slice *slices;
 	struct withdrawn *away;
 	TAILQ_HEAD(, service) dirty;
-	bool services_listed, slices_listed, flushing, checking, healed;
+	bool services_listed, slices_listed, flushing, checking, healed, stopped;
 	struct um_timer *soon, *check;
 	unsigned flushes; /* begun */
 	UM_VEC(struct change) changes;
@@ -521,7 +521,7 @@ static void on_soon(void *arg)
 	struct agent_proxy *p = arg;
 	struct service *s;
 
-	if (p->flushing || p->checking)
+	if (p->stopped || p->flushing || p->checking)
 		return; /* its end comes back here */
 	while ((s = TAILQ_FIRST(&p->dirty))) {
 		struct change c;
@@ -573,6 +573,8 @@ static void on_check(void *arg)
 {
 	struct agent_proxy *p = arg;
 
+	if (p->stopped)
+		return;
 	if (!p->flushing && p->flushes && um_work_submit(p->loop, check_work, check_done, p) == 0)
 		p->checking = true;
 	else
@@ -662,6 +664,12 @@ bool proxy_idle(const struct agent_proxy *p)
 	return !p->flushing && !p->checking;
 }
 
+void proxy_stop(struct agent_proxy *p)
+{
+	if (p)
+		p->stopped = true;
+}
+
 void proxy_free(struct agent_proxy *p)
 {
 	struct withdrawn *w, *w_tmp;
@@ -678,6 +686,8 @@ void proxy_free(struct agent_proxy *p)
 		HASH_DEL(p->away, w);
 		free(w);
 	}
+	um_vec_foreach (c, &p->changes)
+		change_release(c);
 	um_vec_release(&p->changes);
 	um_timer_free(p->soon);
 	um_timer_free(p->check);

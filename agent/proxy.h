@@ -22,6 +22,8 @@ um_must_check int proxy_new(struct um_loop *l, struct um_services *services, con
 			    struct agent_proxy **ret, struct um_error *err);
 /* True when no flush is under way: only then may it be freed. */
 bool proxy_idle(const struct agent_proxy *p);
+/* No flush begins any more. Accepts NULL. */
+void proxy_stop(struct agent_proxy *p);
 void proxy_free(struct agent_proxy *p); /* accepts NULL */
 
 void proxy_put_service(struct agent_proxy *p, const struct um_json *service);

@@ -26,6 +26,8 @@ struct um_remote {
 	/* node and lease: remote_node.c */
 	struct um_timer *node_timer, *lease_timer;
 	bool node_known, lease_known;
+	int64_t lease_ns; /* monotonic: last renewed */
+	int node_looks;	  /* due with the next renewals */
 	int node_round;
 	/* control channel: remote_logs.c */
 	struct um_timer *control_timer;

@@ -270,6 +270,21 @@ static void look_at_node(void *arg)
 
 /* ---- the Lease ---- */
 
+/* Who was silent for long may have been taken for dead: the Node is looked at, and once more with
+ * the renewal after that, since the verdict may have been on its way. */
+static void note_renewal(struct um_remote *r)
+{
+	int64_t now = um_loop_now(r->loop);
+
+	if (r->lease_ns && now - r->lease_ns > 2 * LEASE_PERIOD_NS)
+		r->node_looks = 2;
+	r->lease_ns = now;
+	if (!r->node_looks)
+		return;
+	r->node_looks--;
+	node_later(r, 0);
+}
+
 static void on_lease(void *arg, int status, um_unused const struct um_json *obj,
 		     const struct um_error *err)
 {
@@ -282,6 +297,8 @@ static void on_lease(void *arg, int status, um_unused const struct um_json *obj,
 	}
 	if (!err || status == 409)
 		r->lease_known = true;
+	if (!err)
+		note_renewal(r);
 	um_timer_start(r->lease_timer, err ? RETRY_NS : LEASE_PERIOD_NS);
 }
 

@@ -259,8 +259,9 @@ void um_meta_count_generation(const struct um_kind *kind, struct um_json *obj,
 enum um_removal { UM_REMOVE_NOW, UM_REMOVE_MARK, UM_REMOVE_ALREADY };
 /* What a deletion does to @obj: it may go at once, or is marked (changed in place), or is marked
  * already. @grace_s < 0: the object's own. */
-enum um_removal um_plan_removal(const struct um_kind *kind, struct um_json *obj, int64_t grace_s,
-				int64_t wall_ns, struct um_arena *a);
+enum um_removal um_plan_removal(const struct um_kind *kind, struct um_json *obj,
+				enum um_propagation policy, int64_t grace_s, int64_t wall_ns,
+				struct um_arena *a);
 /* Marked for deletion, and nothing holds it any more. */
 bool um_removal_complete(const struct um_kind *kind, const struct um_json *obj);
 

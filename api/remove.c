@@ -13,6 +13,19 @@ static bool held(const struct um_kind *kind, const struct um_json *obj)
 	       um_json_first(um_json_path(obj, "spec.finalizers"));
 }
 
+/* By namespaces that every cluster has. */
+static bool is_protected(const struct um_kind *kind, const char *name)
+{
+	static const char *const names[] = {"default", "kube-system", "kube-public"};
+
+	if (strcmp(kind->kind, "Namespace"))
+		return false;
+	for (size_t i = 0; i < UM_ARRAY_LEN(names); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
 /* Seconds that the object's processes may take; 0 where there are none. */
 static int64_t grace_of(const struct um_kind *kind, const struct um_json *obj, int64_t asked_s)
 {
@@ -28,17 +41,70 @@ static int64_t grace_of(const struct um_kind *kind, const struct um_json *obj, i
 	return um_json_get_i64(obj, "spec.terminationGracePeriodSeconds", 30);
 }
 
-enum um_removal um_plan_removal(const struct um_kind *kind, struct um_json *obj, int64_t grace_s,
-				int64_t wall_ns, struct um_arena *a)
+/* ---- what becomes of the dependents ---- */
+
+static const struct {
+	const char *finalizer;
+	enum um_propagation policy;
+} dependents[] = {
+	{UM_FINALIZER_ORPHAN, UM_PROPAGATE_ORPHAN},
+	{UM_FINALIZER_FOREGROUND, UM_PROPAGATE_FOREGROUND},
+};
+
+static struct um_json *find_text(struct um_json *list, const char *s)
+{
+	um_json_foreach (it, list)
+		if (um_json_streq(it, s))
+			return it;
+	return NULL;
+}
+
+/* Puts the finalizer of @policy in and takes the others out; a deletion that says nothing follows
+ * what the object has. True when that changed something. */
+static bool set_policy(const struct um_kind *kind, struct um_json *meta, enum um_propagation policy,
+		       struct um_arena *a)
+{
+	struct um_json *list = um_json_get(meta, "finalizers");
+	bool changed = false;
+
+	/* The collector does not follow what is not kept. */
+	if (policy == UM_PROPAGATE_DEFAULT || kind->is_volatile)
+		return false;
+	for (size_t i = 0; i < UM_ARRAY_LEN(dependents); i++) {
+		struct um_json *has = find_text(list, dependents[i].finalizer);
+
+		if (policy == dependents[i].policy && !has) {
+			list = um_json_ensure_arr(a, meta, "finalizers");
+			um_json_append(list, um_json_new_str(a, dependents[i].finalizer));
+			changed = true;
+		} else if (policy != dependents[i].policy && has) {
+			um_json_remove_node(list, has);
+			changed = true;
+		}
+	}
+	if (list && !um_json_first(list))
+		um_json_remove(meta, "finalizers");
+	return changed;
+}
+
+enum um_removal um_plan_removal(const struct um_kind *kind, struct um_json *obj,
+				enum um_propagation policy, int64_t grace_s, int64_t wall_ns,
+				struct um_arena *a)
 {
 	struct um_json *meta = um_json_get(obj, "metadata");
 	int64_t grace = grace_of(kind, obj, grace_s);
+	int64_t had = um_json_get_i64(meta, "deletionGracePeriodSeconds", 0);
+	bool marked = um_json_get(meta, "deletionTimestamp");
 	char stamp[UM_TIME_LEN];
 
+	/* While its processes end, another wish does not count. */
+	if (marked && had && grace >= had)
+		return UM_REMOVE_ALREADY;
+	if (set_policy(kind, meta, policy, a) && marked && !had && held(kind, obj))
+		return UM_REMOVE_MARK;
 	if (!grace && !held(kind, obj))
 		return UM_REMOVE_NOW;
-	if (um_json_get(meta, "deletionTimestamp") &&
-	    grace >= um_json_get_i64(meta, "deletionGracePeriodSeconds", 0))
+	if (marked && !had)
 		return UM_REMOVE_ALREADY;
 	um_time_format(wall_ns + grace * UM_NSEC_PER_SEC, stamp);
 	um_json_set_str(a, meta, "deletionTimestamp", stamp);
@@ -60,24 +126,69 @@ bool um_removal_complete(const struct um_kind *kind, const struct um_json *obj)
 
 struct options {
 	int64_t grace_s;
+	enum um_propagation policy;
 	const char *uid, *rev;
 };
 
-static bool policy_ok(const char *p)
+static bool refuse_option(struct um_areq *rq, const char *reason, const char *field,
+			  const char *message)
 {
-	return !*p || !strcmp(p, "Background") || !strcmp(p, "Foreground") || !strcmp(p, "Orphan");
+	struct um_cause cause = {reason, field, message, NULL};
+
+	if (message)
+		um_answer_status(rq, &(struct um_status){
+					     .code = 422,
+					     .reason = "Invalid",
+					     .causes = &cause,
+					     .message = um_arena_printf(
+						     rq->arena,
+						     "DeleteOptions.meta.k8s.io \"\" is invalid: "
+						     "%s: %s",
+						     field, message)});
+	else
+		um_answer_no_memory(rq);
+	return false;
 }
 
 static bool bad_option(struct um_areq *rq, const char *field, const char *value, const char *valid)
 {
-	um_answer_status(rq, &(struct um_status){.code = 422,
-						 .reason = "Invalid",
-						 .message = um_arena_printf(
-							 rq->arena,
-							 "DeleteOptions.meta.k8s.io \"\" is "
-							 "invalid: %s: Invalid value: \"%s\": %s",
-							 field, value, valid)});
-	return false;
+	return refuse_option(rq, "FieldValueInvalid", field,
+			     um_arena_printf(rq->arena, "Invalid value: \"%s\": %s", value, valid));
+}
+
+/* What of both was said; NULL and false: not said. */
+struct policy_words {
+	const char *policy;
+	bool orphan_said, orphan;
+};
+
+static bool read_policy(struct um_areq *rq, const struct policy_words *w, struct options *o)
+{
+	static const struct {
+		const char *name;
+		enum um_propagation policy;
+	} names[] = {{"Background", UM_PROPAGATE_BACKGROUND},
+		     {"Foreground", UM_PROPAGATE_FOREGROUND},
+		     {"Orphan", UM_PROPAGATE_ORPHAN}};
+
+	if (w->policy && w->orphan_said)
+		return bad_option(rq, "propagationPolicy", w->policy,
+				  "orphanDependents and deletionPropagation cannot be both set");
+	if (w->orphan_said)
+		o->policy = w->orphan ? UM_PROPAGATE_ORPHAN : UM_PROPAGATE_BACKGROUND;
+	if (!w->policy)
+		return true;
+	for (size_t i = 0; i < UM_ARRAY_LEN(names); i++) {
+		if (strcmp(w->policy, names[i].name))
+			continue;
+		o->policy = names[i].policy;
+		return true;
+	}
+	return refuse_option(rq, "FieldValueNotSupported", "propagationPolicy",
+			     um_arena_printf(rq->arena,
+					     "Unsupported value: \"%s\": supported values: "
+					     "\"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+					     w->policy));
 }
 
 /* The body's kind may carry the version of any group: it is taken off before. */
@@ -107,7 +218,7 @@ static bool read_body(struct um_areq *rq, struct options *o)
 {
 	struct um_error err = UM_ERROR_INIT;
 	struct um_json *b = NULL;
-	const char *policy;
+	struct policy_words w;
 
 	if (!rq->body_len)
 		return true;
@@ -126,19 +237,17 @@ static bool read_body(struct um_areq *rq, struct options *o)
 			return bad_option(rq, "dryRun", um_json_str(it, ""), "must be All");
 		rq->wo.dry_run = true;
 	}
-	policy = um_json_get_str(b, "propagationPolicy", "");
-	if (!policy_ok(policy))
-		return bad_option(rq, "propagationPolicy", policy,
-				  "must be Background, Foreground or Orphan");
-	if (*policy && um_json_get(b, "orphanDependents"))
-		return bad_option(rq, "propagationPolicy", policy,
-				  "orphanDependents and deletionPropagation cannot be both set");
-	return true;
+	w = (struct policy_words){um_json_get_str(b, "propagationPolicy", NULL),
+				  um_json_get(b, "orphanDependents"),
+				  um_json_get_bool(b, "orphanDependents", false)};
+	return read_policy(rq, &w, o);
 }
 
 static bool read_options(struct um_areq *rq, struct options *o)
 {
-	const char *policy = um_http_query(rq->http, "propagationPolicy");
+	const struct policy_words w = {um_http_query(rq->http, "propagationPolicy"),
+				       um_http_query(rq->http, "orphanDependents"),
+				       um_query_bool(rq, "orphanDependents")};
 
 	*o = (struct options){.grace_s = -1};
 	if (!um_query_write_opts(rq))
@@ -147,10 +256,7 @@ static bool read_options(struct um_areq *rq, struct options *o)
 		um_answer_bad_request(rq, "gracePeriodSeconds: must be a number");
 		return false;
 	}
-	if (policy && !policy_ok(policy))
-		return bad_option(rq, "propagationPolicy", policy,
-				  "must be Background, Foreground or Orphan");
-	if (!read_body(rq, o))
+	if (!read_policy(rq, &w, o) || !read_body(rq, o))
 		return false;
 	if (o->grace_s < -1)
 		return bad_option(rq, "gracePeriodSeconds", "negative", "must not be negative");
@@ -241,18 +347,6 @@ static void remove_now(struct um_areq *rq, struct um_json *obj, int64_t rev)
 		on_removed(d, 0, &err);
 }
 
-static bool is_protected(struct um_areq *rq)
-{
-	static const char *const names[] = {"default", "kube-system", "kube-public"};
-
-	if (strcmp(rq->rt.kind->kind, "Namespace"))
-		return false;
-	for (size_t i = 0; i < UM_ARRAY_LEN(names); i++)
-		if (!strcmp(rq->rt.name, names[i]))
-			return true;
-	return false;
-}
-
 void um_handle_delete(struct um_areq *rq)
 {
 	struct um_json *obj = NULL;
@@ -262,11 +356,12 @@ void um_handle_delete(struct um_areq *rq)
 	if (!read_options(rq, &o) || !um_load_target(rq, &obj, &rev) ||
 	    !preconditions_hold(rq, &o, obj))
 		return;
-	if (is_protected(rq)) {
+	if (is_protected(rq->rt.kind, rq->rt.name)) {
 		um_answer_forbidden(rq, "this namespace may not be deleted");
 		return;
 	}
-	switch (um_plan_removal(rq->rt.kind, obj, o.grace_s, um_api_wall(rq->api), rq->arena)) {
+	switch (um_plan_removal(rq->rt.kind, obj, o.policy, o.grace_s, um_api_wall(rq->api),
+				rq->arena)) {
 	case UM_REMOVE_NOW:
 		remove_now(rq, obj, rev);
 		break;
@@ -286,9 +381,16 @@ static void on_quietly(void *arg um_unused, int64_t rev um_unused,
 {
 }
 
+struct removal_wish {
+	enum um_propagation policy;
+	int64_t grace_s;
+	const char *uid; /* NULL: any */
+};
+
 /* 1: @done will be called; 0: there is nothing to do; negative: an errno of the store. */
 static int start_removal(struct um_api *api, const struct um_kind *kind, const char *key,
-			 int64_t grace_s, um_store_done_fn done, void *arg, struct um_error *err)
+			 const struct removal_wish *how, um_store_done_fn done, void *arg,
+			 struct um_error *err)
 {
 	_cleanup_arena_ struct um_arena *a = um_arena_new(UM_OBJECT_ARENA_MAX);
 	_cleanup_bytes_ struct um_bytes *b = NULL;
@@ -305,7 +407,10 @@ static int start_removal(struct um_api *api, const struct um_kind *kind, const c
 	obj = a ? um_object_parse(kv.value, kv.mod_rev, a) : NULL;
 	if (!obj)
 		return um_error_set(err, -ENOMEM, "delete %s: out of memory", key);
-	switch (um_plan_removal(kind, obj, grace_s, um_api_wall(api), a)) {
+	if (is_protected(kind, um_json_get_str(obj, "metadata.name", "")) ||
+	    (how->uid && strcmp(how->uid, um_json_get_str(obj, "metadata.uid", ""))))
+		return 0;
+	switch (um_plan_removal(kind, obj, how->policy, how->grace_s, um_api_wall(api), a)) {
 	case UM_REMOVE_ALREADY:
 		return 0;
 	case UM_REMOVE_MARK:
@@ -321,20 +426,28 @@ static int start_removal(struct um_api *api, const struct um_kind *kind, const c
 	return r < 0 ? r : 1;
 }
 
-int um_api_remove(struct um_api *api, const struct um_kind *kind, const char *ns, const char *name,
-		  um_store_done_fn done, void *arg)
+int um_api_remove_by(struct um_api *api, const struct um_kind *kind, const char *ns,
+		     const char *name, const struct um_api_removal *how, um_store_done_fn done,
+		     void *arg)
 {
+	struct removal_wish o = {how->policy, how->at_once ? 0 : -1, how->uid};
 	char key[UM_OBJECT_KEY_MAX];
 	int r = um_object_key(key, kind, ns, name);
 
-	return r < 0 ? r : start_removal(api, kind, key, -1, done ? done : on_quietly, arg, NULL);
+	return r < 0 ? r : start_removal(api, kind, key, &o, done ? done : on_quietly, arg, NULL);
+}
+
+int um_api_remove(struct um_api *api, const struct um_kind *kind, const char *ns, const char *name,
+		  um_store_done_fn done, void *arg)
+{
+	return um_api_remove_by(api, kind, ns, name, &(struct um_api_removal){0}, done, arg);
 }
 
 /* A collection on its way out: some objects a turn; the answer comes when all are durable. */
 struct sweep {
 	struct um_areq *rq;
 	struct um_selector *sel;
-	int64_t grace_s;
+	struct removal_wish how;
 	UM_VEC(char *) keys;
 	size_t at;
 	unsigned pending;
@@ -408,7 +521,7 @@ static void sweep_some(void *arg)
 		const char *key = w->keys.items[w->at++];
 
 		if (selected(w, key) && !w->rq->wo.dry_run &&
-		    start_removal(w->rq->api, k, key, w->grace_s, on_swept, w, &w->err) > 0)
+		    start_removal(w->rq->api, k, key, &w->how, on_swept, w, &w->err) > 0)
 			w->pending++;
 	}
 	if (w->at < w->keys.len && !w->err.code &&
@@ -452,7 +565,7 @@ void um_handle_delete_collection(struct um_areq *rq)
 	}
 	w->rq = um_areq_ref(rq);
 	w->sel = sel;
-	w->grace_s = o.grace_s;
+	w->how = (struct removal_wish){o.policy, o.grace_s, NULL};
 	w->pending = 1;
 	um_store_list(um_api_store(rq->api, rq->rt.kind), prefix, NULL, collect, w);
 	sweep_some(w);

@@ -30,6 +30,7 @@ struct um_serve {
 	struct um_tls *tls;
 	struct um_http_server *http, *health;
 	struct um_pki_pair *ca;
+	struct um_buf ca_pem; /* what pods are told to trust */
 	struct um_tokens *tokens;
 	struct um_service_ranges ranges;
 	char own_service[16];
@@ -72,6 +73,23 @@ static int ensure_ca(struct um_serve *s, struct um_error *err)
 		*err = (struct um_error)UM_ERROR_INIT;
 	r = um_pki_ca_new("umiak-ca", wall, &s->ca, err);
 	return r < 0 ? r : um_pki_save(s->ca, s->pki_dir, "ca", err);
+}
+
+/* The file may hold more than one certificate while one is replaced by another. 1: it changed. */
+static int read_ca_pem(struct um_serve *s, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(256 << 10);
+	char path[PATH_MAX + 16];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/ca.crt", s->pki_dir);
+	r = um_io_read_file(AT_FDCWD, path, &b, err);
+	if (r < 0 || !strcmp(um_buf_str(&b), um_buf_str(&s->ca_pem)))
+		return r < 0 ? r : 0;
+	um_buf_release(&s->ca_pem);
+	s->ca_pem = b;
+	b = (struct um_buf)UM_BUF_INIT(0);
+	return 1;
 }
 
 static bool is_address(const char *s)
@@ -217,6 +235,10 @@ static void on_renew(void *arg)
 	int r = ensure_leaves(s, &server, &admin, &err);
 
 	um_timer_start(s->renew, RENEW_CHECK_NS);
+	if (!r)
+		r = read_ca_pem(s, &err);
+	if (r > 0)
+		r = um_controllers_set_ca(s->controllers, um_buf_str(&s->ca_pem));
 	if (!r && server)
 		r = um_tls_reload(s->tls, &err);
 	if (!r && admin)
@@ -311,6 +333,8 @@ static int assemble(struct um_serve *s, const struct um_serve_opts *o, struct um
 	if (!r)
 		r = ensure_ca(s, err);
 	if (!r)
+		r = read_ca_pem(s, err);
+	if (r >= 0)
 		r = ensure_leaves(s, &server, &admin, err);
 	if (!r)
 		r = open_tls(s, err);
@@ -323,12 +347,16 @@ static int assemble(struct um_serve *s, const struct um_serve_opts *o, struct um
 		r = um_api_new(&ao, &s->api, err);
 	if (!r)
 		r = um_controllers_new(&(struct um_controllers_opts){s->loop, s->api, s->durable,
-								     s->volatile_, o->no_scheduler},
+								     s->volatile_, o->no_scheduler,
+								     um_buf_str(&s->ca_pem)},
 				       &s->controllers, err);
 	if (!r)
 		r = open_http(s, o->port, err);
 	if (!r)
 		r = um_api_publish(s->api, um_http_server_port(s->http), err);
+	if (!r)
+		r = um_controllers_publish(s->controllers, s->listen, um_http_server_port(s->http),
+					   err);
 	if (!r)
 		r = open_health(s, o->health_port, err);
 	if (!r && (admin || admin_config_stale(s)))
@@ -345,6 +373,7 @@ int um_serve_new(struct um_loop *l, const struct um_serve_opts *o, struct um_ser
 	if (r < 0)
 		return r;
 	s->loop = l;
+	um_buf_init(&s->ca_pem, 256 << 10);
 	r = um_io_path(s->pki_dir, sizeof(s->pki_dir), "%s", o->pki_dir);
 	if (!r)
 		r = o->kubeconfig
@@ -429,6 +458,7 @@ void um_serve_free(struct um_serve *s)
 	um_tls_unref(s->tls);
 	um_tokens_free(s->tokens);
 	um_pki_pair_free(s->ca);
+	um_buf_release(&s->ca_pem);
 	um_timer_free(s->renew);
 	free(s);
 }

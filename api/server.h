@@ -71,6 +71,27 @@ um_must_check int um_api_update(struct um_api *api, const struct um_kind *kind, 
 um_must_check int um_api_remove(struct um_api *api, const struct um_kind *kind, const char *ns,
 				const char *name, um_store_done_fn done, void *arg);
 
+/* What becomes of an object's dependents. The collector (control/gc.c) acts on the finalizers,
+ * which the deletion puts in or takes out. */
+enum um_propagation {
+	UM_PROPAGATE_DEFAULT, /* as the finalizers say that it has; none: in the background */
+	UM_PROPAGATE_BACKGROUND,
+	UM_PROPAGATE_FOREGROUND,
+	UM_PROPAGATE_ORPHAN,
+};
+#define UM_FINALIZER_ORPHAN "orphan"
+#define UM_FINALIZER_FOREGROUND "foregroundDeletion"
+
+struct um_api_removal {
+	enum um_propagation policy;
+	bool at_once;	 /* no grace */
+	const char *uid; /* another one of the same name stays; NULL: any */
+};
+/* um_api_remove() with these. */
+um_must_check int um_api_remove_by(struct um_api *api, const struct um_kind *kind, const char *ns,
+				   const char *name, const struct um_api_removal *how,
+				   um_store_done_fn done, void *arg);
+
 /* For struct um_http_server_opts: @arg is the um_api. */
 void um_api_on_request(void *arg, struct um_http_req *req);
 /* The same for a plain server on a loopback address: health, version and metrics, nothing else, and

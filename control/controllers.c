@@ -2,12 +2,16 @@
 
 #include <stdlib.h>
 
+#include "control/apiserver.h"
 #include "control/ctl.h"
 #include "control/deployment.h"
 #include "control/endpoints.h"
+#include "control/gc.h"
 #include "control/namespace.h"
+#include "control/nodes.h"
 #include "control/replicaset.h"
 #include "control/scheduler.h"
+#include "control/serviceaccount.h"
 
 struct um_controllers {
 	struct um_ctl *ctl;
@@ -16,6 +20,10 @@ struct um_controllers {
 	struct um_replicasets *replicasets;
 	struct um_deployments *deployments;
 	struct um_endpoints *endpoints;
+	struct um_gc *gc;
+	struct um_nodes *nodes;
+	struct um_serviceaccounts *accounts;
+	struct um_apiserver *apiserver; /* NULL: not published */
 };
 
 int um_controllers_new(const struct um_controllers_opts *o, struct um_controllers **ret,
@@ -38,6 +46,12 @@ int um_controllers_new(const struct um_controllers_opts *o, struct um_controller
 		r = um_deployments_new(c->ctl, &c->deployments, err);
 	if (r == 0)
 		r = um_endpoints_new(c->ctl, &c->endpoints, err);
+	if (r == 0)
+		r = um_gc_new(c->ctl, &c->gc, err);
+	if (r == 0)
+		r = um_nodes_new(c->ctl, &c->nodes, err);
+	if (r == 0)
+		r = um_serviceaccounts_new(c->ctl, o->ca_pem, &c->accounts, err);
 	if (r < 0) {
 		um_controllers_free(c);
 		return r;
@@ -46,10 +60,25 @@ int um_controllers_new(const struct um_controllers_opts *o, struct um_controller
 	return 0;
 }
 
+int um_controllers_publish(struct um_controllers *c, const char *listen, int port,
+			   struct um_error *err)
+{
+	return um_apiserver_new(c->ctl, listen, port, &c->apiserver, err);
+}
+
+int um_controllers_set_ca(struct um_controllers *c, const char *ca_pem)
+{
+	return um_serviceaccounts_set_ca(c->accounts, ca_pem);
+}
+
 void um_controllers_free(struct um_controllers *c)
 {
 	if (!c)
 		return;
+	um_apiserver_free(c->apiserver);
+	um_serviceaccounts_free(c->accounts);
+	um_nodes_free(c->nodes);
+	um_gc_free(c->gc);
 	um_endpoints_free(c->endpoints);
 	um_deployments_free(c->deployments);
 	um_replicasets_free(c->replicasets);

@@ -13,7 +13,7 @@
 
 TAILQ_HEAD(pod_list, um_pod);
 
-/* The pods of one controller, or of one namespace. */
+/* The pods of one controller, of one namespace, or of one node. */
 struct group {
 	UT_hash_handle hh;
 	struct pod_list pods;
@@ -29,7 +29,7 @@ struct um_podset {
 	struct um_store *store;
 	struct um_store_watch *watch;
 	struct um_pod *pods;
-	struct group *owners, *namespaces;
+	struct group *owners, *namespaces, *nodes;
 	UM_VEC(struct subscriber) subscribers;
 	char prefix[UM_OBJECT_KEY_MAX];
 };
@@ -195,6 +195,7 @@ static void drop_groups(struct um_podset *s, const struct um_pod *p)
 
 	drop_if_empty(&s->namespaces, p->ns);
 	drop_if_empty(&s->owners, owner_group(p, buf, sizeof(buf)));
+	drop_if_empty(&s->nodes, p->node);
 }
 
 /* Takes the pod out; it is the caller's again. */
@@ -205,6 +206,8 @@ static void take_out(struct um_podset *s, struct um_pod *p)
 	HASH_DEL(s->pods, p);
 	TAILQ_REMOVE(&find_group(&s->namespaces, p->ns)->pods, p, by_ns);
 	TAILQ_REMOVE(&find_group(&s->owners, owner_group(p, buf, sizeof(buf)))->pods, p, by_owner);
+	if (*p->node)
+		TAILQ_REMOVE(&find_group(&s->nodes, p->node)->pods, p, by_node);
 	drop_groups(s, p);
 }
 
@@ -213,12 +216,15 @@ static int put_in(struct um_podset *s, struct um_pod *p)
 	char buf[NAME_MAX + 2];
 	struct group *ns = make_group(&s->namespaces, p->ns);
 	struct group *owner = make_group(&s->owners, owner_group(p, buf, sizeof(buf)));
+	struct group *node = *p->node ? make_group(&s->nodes, p->node) : NULL;
 
-	if (ns && owner) {
+	if (ns && owner && (node || !*p->node)) {
 		HASH_ADD_KEYPTR(hh, s->pods, p->key, strlen(p->key), p);
 		if (p->hh.tbl) {
 			TAILQ_INSERT_TAIL(&ns->pods, p, by_ns);
 			TAILQ_INSERT_TAIL(&owner->pods, p, by_owner);
+			if (node)
+				TAILQ_INSERT_TAIL(&node->pods, p, by_node);
 			return 0;
 		}
 	}
@@ -362,6 +368,28 @@ struct um_pod *um_podset_first_in(const struct um_podset *s, const char *ns)
 struct um_pod *um_podset_next_in(const struct um_pod *p)
 {
 	return TAILQ_NEXT(p, by_ns);
+}
+
+struct um_pod *um_podset_first(const struct um_podset *s)
+{
+	return s->pods;
+}
+
+struct um_pod *um_podset_next(const struct um_pod *p)
+{
+	return p->hh.next;
+}
+
+struct um_pod *um_podset_first_on(const struct um_podset *s, const char *node)
+{
+	struct group *g = find_group(&s->nodes, node);
+
+	return g ? TAILQ_FIRST(&g->pods) : NULL;
+}
+
+struct um_pod *um_podset_next_on(const struct um_pod *p)
+{
+	return TAILQ_NEXT(p, by_node);
 }
 
 int um_podset_assume(struct um_podset *s, const struct um_json *pod)

@@ -28,11 +28,11 @@ enum um_pod_phase {
 };
 
 struct um_pod {
-	UT_hash_handle hh;			 /* podset.c's */
-	TAILQ_ENTRY(um_pod) by_owner, by_ns;	 /* podset.c's; walk with um_podset_foreach_* */
-	const char *key;			 /* "namespace/name" */
-	const char *ns, *name, *uid, *node, *ip; /* "" when absent */
-	const char *owner_uid, *owner_kind;	 /* of its controller; "" when absent */
+	UT_hash_handle hh;			      /* podset.c's */
+	TAILQ_ENTRY(um_pod) by_owner, by_ns, by_node; /* podset.c's; walk with first and next */
+	const char *key;			      /* "namespace/name" */
+	const char *ns, *name, *uid, *node, *ip;      /* "" when absent */
+	const char *owner_uid, *owner_kind;	      /* of its controller; "" when absent */
 	const char *owner_name;
 	const struct um_json *labels; /* NULL: none */
 	enum um_pod_phase phase;
@@ -58,13 +58,17 @@ um_must_check int um_podset_subscribe(struct um_podset *s, um_podset_fn fn, void
 
 /* Pointers are valid until the next turn of the loop. */
 struct um_pod *um_podset_get(const struct um_podset *s, const char *ns, const char *name);
-/* First and next of a controller's pods, of those in a namespace that no controller owns, and of a
- * namespace's. NULL ends. */
+/* First and next of all, of a controller's pods, of those in a namespace that no controller owns,
+ * of a namespace's, and of a node's. NULL ends. */
+struct um_pod *um_podset_first(const struct um_podset *s);
+struct um_pod *um_podset_next(const struct um_pod *p);
 struct um_pod *um_podset_first_owned(const struct um_podset *s, const char *owner_uid);
 struct um_pod *um_podset_first_orphan(const struct um_podset *s, const char *ns); /* next_owned */
 struct um_pod *um_podset_next_owned(const struct um_pod *p);
 struct um_pod *um_podset_first_in(const struct um_podset *s, const char *ns);
 struct um_pod *um_podset_next_in(const struct um_pod *p);
+struct um_pod *um_podset_first_on(const struct um_podset *s, const char *node);
+struct um_pod *um_podset_next_on(const struct um_pod *p);
 
 /* A creation (of this object) has been asked for: 0 or -ENOMEM. */
 um_must_check int um_podset_assume(struct um_podset *s, const struct um_json *pod);

@@ -8,8 +8,16 @@
 #define MAX_ADDRESSES 100
 #define MAX_PORTS 100
 
+/* The endpoints of the API itself, which the server writes: it may listen on a loopback address, to
+ * which each node's proxy then leads. */
+static bool of_the_api(const struct um_json *obj)
+{
+	return !strcmp(um_json_get_str(obj, "metadata.namespace", ""), "default") &&
+	       !strcmp(um_json_get_str(obj, "metadata.name", ""), "kubernetes");
+}
+
 /* Nobody answers for others at such an address. */
-static const char *special(const char *ip)
+static const char *special(const char *ip, bool loopback_ok)
 {
 	struct in_addr four;
 	struct in6_addr six;
@@ -19,7 +27,7 @@ static const char *special(const char *ip)
 		n = ntohl(four.s_addr);
 		if (!n)
 			return "may not be unspecified (0.0.0.0 or ::)";
-		if (n >> 24 == 127)
+		if (n >> 24 == 127 && !loopback_ok)
 			return "may not be in the loopback range (127.0.0.0/8, ::1/128)";
 		if (n >> 16 == 0xa9fe)
 			return "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
@@ -39,7 +47,7 @@ static const char *special(const char *ip)
 	return NULL;
 }
 
-static void check_addresses(struct um_svalidator *v, const struct um_json *list,
+static void check_addresses(struct um_svalidator *v, const struct um_json *list, bool loopback_ok,
 			    const struct um_spath *p)
 {
 	long i = 0;
@@ -47,7 +55,7 @@ static void check_addresses(struct um_svalidator *v, const struct um_json *list,
 	um_json_foreach (it, list) {
 		const struct um_spath *here = UM_SPATH_FIELD(UM_SPATH_INDEX(p, i++), "ip");
 		const char *ip = um_json_get_str(it, "ip", "");
-		const char *why = *ip ? special(ip) : NULL;
+		const char *why = *ip ? special(ip, loopback_ok) : NULL;
 
 		if (why)
 			um_sv_invalid_str(v, here, ip, why);
@@ -91,8 +99,9 @@ void um_svalidate_endpoints(struct um_svalidator *v, const struct um_json *obj,
 
 		if (!um_json_first(ready) && !um_json_first(waiting))
 			um_sv_required(v, here, "must specify `addresses` or `notReadyAddresses`");
-		check_addresses(v, ready, UM_SPATH_FIELD(here, "addresses"));
-		check_addresses(v, waiting, UM_SPATH_FIELD(here, "notReadyAddresses"));
+		check_addresses(v, ready, of_the_api(obj), UM_SPATH_FIELD(here, "addresses"));
+		check_addresses(v, waiting, of_the_api(obj),
+				UM_SPATH_FIELD(here, "notReadyAddresses"));
 		if (ports && ports->len > MAX_PORTS)
 			um_cause_add(v->causes, "FieldValueTooMany",
 				     um_spath_str(v->causes->arena, UM_SPATH_FIELD(here, "ports")),
@@ -114,7 +123,7 @@ static bool too_many(struct um_svalidator *v, const struct um_json *list, unsign
 }
 
 static void check_endpoint(struct um_svalidator *v, const struct um_json *endpoint,
-			   const struct um_spath *up)
+			   bool loopback_ok, const struct um_spath *up)
 {
 	const struct um_json *list = um_json_get(endpoint, "addresses");
 	const struct um_spath *p = UM_SPATH_FIELD(up, "addresses");
@@ -127,7 +136,7 @@ static void check_endpoint(struct um_svalidator *v, const struct um_json *endpoi
 		const struct um_spath *here = UM_SPATH_INDEX(p, i++);
 		const char *ip = um_json_str(it, "");
 		const char *why = inet_pton(AF_INET, ip, &four) == 1
-					  ? special(ip)
+					  ? special(ip, loopback_ok)
 					  : "must be a valid IPv4 address";
 
 		if (why)
@@ -146,7 +155,7 @@ void um_svalidate_endpoint_slice(struct um_svalidator *v, const struct um_json *
 
 	if (!too_many(v, endpoints, MAX_ENDPOINTS, p))
 		um_json_foreach (it, endpoints)
-			check_endpoint(v, it, UM_SPATH_INDEX(p, i++));
+			check_endpoint(v, it, of_the_api(obj), UM_SPATH_INDEX(p, i++));
 	if (too_many(v, ports, MAX_PORTS, pp))
 		return;
 	check_port_names(v, ports, false, pp);

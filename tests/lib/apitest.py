@@ -51,7 +51,8 @@ class Server:
         self.url = self.proc.stdout.readline().decode().strip()
         assert self.url.startswith("https://"), "the server did not start"
         self.port = int(self.url.rsplit(":", 1)[1])
-        for _ in range(100):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
             if self.request("GET", "/readyz")[0] == 200:
                 return
             time.sleep(0.02)

@@ -144,19 +144,21 @@ Test(api, removal_follows_grace_and_finalizers)
 
 	o = parse("{\"metadata\":{\"name\":\"a\"},\"spec\":{\"nodeName\":\"n\","
 		  "\"terminationGracePeriodSeconds\":5}}");
-	cr_assert_eq(um_plan_removal(pods, o, -1, 0, arena), UM_REMOVE_MARK);
+	cr_assert_eq(um_plan_removal(pods, o, UM_PROPAGATE_DEFAULT, -1, 0, arena), UM_REMOVE_MARK);
 	cr_assert_str_eq(um_json_get_str(o, "metadata.deletionTimestamp", ""),
 			 "1970-01-01T00:00:05Z");
-	cr_assert_eq(um_plan_removal(pods, o, -1, 0, arena), UM_REMOVE_ALREADY);
-	cr_assert_eq(um_plan_removal(pods, o, 9, 0, arena), UM_REMOVE_ALREADY);
+	cr_assert_eq(um_plan_removal(pods, o, UM_PROPAGATE_DEFAULT, -1, 0, arena),
+		     UM_REMOVE_ALREADY);
+	cr_assert_eq(um_plan_removal(pods, o, UM_PROPAGATE_DEFAULT, 9, 0, arena),
+		     UM_REMOVE_ALREADY);
 	cr_assert_not(um_removal_complete(pods, o));
-	cr_assert_eq(um_plan_removal(pods, o, 2, 0, arena), UM_REMOVE_MARK);
+	cr_assert_eq(um_plan_removal(pods, o, UM_PROPAGATE_DEFAULT, 2, 0, arena), UM_REMOVE_MARK);
 	cr_assert_eq(um_json_get_i64(o, "metadata.deletionGracePeriodSeconds", 0), 2);
-	cr_assert_eq(um_plan_removal(pods, o, 0, 0, arena), UM_REMOVE_NOW);
+	cr_assert_eq(um_plan_removal(pods, o, UM_PROPAGATE_DEFAULT, 0, 0, arena), UM_REMOVE_NOW);
 	o = parse("{\"metadata\":{\"name\":\"a\"},\"spec\":{}}");
-	cr_assert_eq(um_plan_removal(pods, o, -1, 0, arena), UM_REMOVE_NOW);
+	cr_assert_eq(um_plan_removal(pods, o, UM_PROPAGATE_DEFAULT, -1, 0, arena), UM_REMOVE_NOW);
 	o = parse("{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x\"]}}");
-	cr_assert_eq(um_plan_removal(cms, o, -1, 0, arena), UM_REMOVE_MARK);
+	cr_assert_eq(um_plan_removal(cms, o, UM_PROPAGATE_DEFAULT, -1, 0, arena), UM_REMOVE_MARK);
 	cr_assert_not(um_removal_complete(cms, o));
 	um_json_remove(um_json_get(o, "metadata"), "finalizers");
 	cr_assert(um_removal_complete(cms, o));

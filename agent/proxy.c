@@ -11,7 +11,8 @@
 #include "netns/services.h"
 #include "wire/loop.h"
 
-#define RETRY_NS UM_NSEC_PER_SEC
+#define RETRY_FIRST_NS UM_NSEC_PER_SEC
+#define RETRY_MOST_NS (60 * UM_NSEC_PER_SEC)
 #define CHECK_NS (5 * UM_NSEC_PER_SEC)
 enum { PORT_NAME_MAX = 64 };
 
@@ -49,6 +50,7 @@ struct service {
 	TAILQ_HEAD(, slice) slices;
 	TAILQ_ENTRY(service) dirty;
 	bool known, is_dirty, listed;
+	uint64_t complaint; /* what was last said of it; 0: nothing */
 	struct in_addr vip;
 	unsigned affinity_sec;
 	struct service_port *ports;
@@ -71,6 +73,7 @@ struct change {
 	struct um_service_port *ports;
 	struct um_service_endpoint *endpoints;
 	size_t n_ports, n_endpoints;
+	struct um_error err; /* its own refusal */
 };
 
 struct agent_proxy {
@@ -82,7 +85,8 @@ struct agent_proxy {
 	struct withdrawn *away;
 	TAILQ_HEAD(, service) dirty;
 	bool services_listed, slices_listed, flushing, checking, healed, stopped;
-	struct um_timer *soon, *check;
+	struct um_timer *soon, *check, *retry;
+	int64_t retry_ns;
 	unsigned flushes; /* begun */
 	UM_VEC(struct change) changes;
 	struct um_error err;
@@ -90,12 +94,17 @@ struct agent_proxy {
 
 /* ---- the tables ---- */
 
+static void note_dirty(struct agent_proxy *p, struct service *s)
+{
+	if (s->is_dirty)
+		return;
+	s->is_dirty = true;
+	TAILQ_INSERT_TAIL(&p->dirty, s, dirty);
+}
+
 static void mark(struct agent_proxy *p, struct service *s)
 {
-	if (!s->is_dirty) {
-		s->is_dirty = true;
-		TAILQ_INSERT_TAIL(&p->dirty, s, dirty);
-	}
+	note_dirty(p, s);
 	if (p->services_listed && p->slices_listed && !p->flushing && !um_timer_running(p->soon))
 		um_timer_start(p->soon, 0);
 }
@@ -445,13 +454,6 @@ static int compile(struct agent_proxy *p, const struct service *s, struct change
 
 /* ---- flushing ---- */
 
-static void complain(struct um_error *first, const struct um_error *err, const char *key)
-{
-	um_log(UM_LOG_WARN, "service not programmed", UM_LOG_STR("service", key), UM_LOG_ERR(err));
-	if (!first->code)
-		*first = *err;
-}
-
 static void flush_work(void *arg)
 {
 	struct agent_proxy *p = arg;
@@ -460,19 +462,10 @@ static void flush_work(void *arg)
 	/* First what goes: its address or port may be another's now. */
 	um_vec_foreach (c, &p->changes)
 		um_services_remove(p->services, c->key);
-	um_vec_foreach (c, &p->changes) {
-		struct um_error err = UM_ERROR_INIT;
-
-		if (c->n_ports &&
-		    um_services_set(p->services, c->key, c->ports, c->n_ports, &err) < 0)
-			complain(&p->err, &err, c->key);
-	}
-	{
-		struct um_error err = UM_ERROR_INIT;
-
-		if (um_services_flush(p->services, &err) < 0)
-			complain(&p->err, &err, "all");
-	}
+	um_vec_foreach (c, &p->changes)
+		if (c->n_ports)
+			(void)!um_services_set(p->services, c->key, c->ports, c->n_ports, &c->err);
+	(void)!um_services_flush(p->services, &p->err);
 }
 
 static void tell_withdrawn(struct agent_proxy *p)
@@ -489,24 +482,57 @@ static void tell_withdrawn(struct agent_proxy *p)
 	}
 }
 
+/* What can never be is not tried again before it changes. */
+static bool for_good(const struct um_error *err)
+{
+	return err->code == -EINVAL || err->code == -EPROTONOSUPPORT;
+}
+
+/* Says each thing once. */
+static void complain(struct service *s, const struct um_error *err)
+{
+	uint64_t what = err->code ? um_hash_bytes(err->msg, strlen(err->msg)) | 1 : 0;
+
+	if (what && what != s->complaint)
+		um_log(UM_LOG_WARN, "service not programmed", UM_LOG_STR("service", s->key),
+		       UM_LOG_ERR(err));
+	s->complaint = what;
+}
+
+static void retry_later(struct agent_proxy *p)
+{
+	p->retry_ns = p->retry_ns ? p->retry_ns * 2 : RETRY_FIRST_NS;
+	if (p->retry_ns > RETRY_MOST_NS)
+		p->retry_ns = RETRY_MOST_NS;
+	um_timer_start(p->retry, p->retry_ns);
+}
+
 static void flush_done(void *arg)
 {
 	struct agent_proxy *p = arg;
-	bool failed = p->err.code;
+	bool again = p->err.code, fresh = !TAILQ_EMPTY(&p->dirty);
 
 	p->flushing = false;
+	if (p->err.code)
+		um_log(UM_LOG_ERROR, "program the Services", UM_LOG_ERR(&p->err));
 	um_vec_foreach (c, &p->changes) {
-		struct service *s = failed ? find_service(p, c->key) : NULL;
+		struct service *s = find_service(p, c->key);
 
-		if (s)
-			mark(p, s);
+		if (s && !p->err.code)
+			complain(s, &c->err);
+		if (s && (p->err.code || (c->err.code && !for_good(&c->err)))) {
+			note_dirty(p, s);
+			again = true;
+		}
 		change_release(c);
 	}
 	p->changes.len = 0;
 	tell_withdrawn(p);
-	if (failed)
-		um_timer_start(p->soon, RETRY_NS);
-	else if (!TAILQ_EMPTY(&p->dirty))
+	if (again)
+		retry_later(p);
+	else
+		p->retry_ns = 0;
+	if (fresh)
 		um_timer_start(p->soon, 0);
 }
 
@@ -529,7 +555,7 @@ static void on_soon(void *arg)
 		if (compile(p, s, &c) < 0 || um_vec_push(&p->changes, c) < 0) {
 			change_release(&c);
 			no_memory(s->key);
-			um_timer_start(p->soon, RETRY_NS);
+			retry_later(p);
 			break;
 		}
 		TAILQ_REMOVE(&p->dirty, s, dirty);
@@ -649,8 +675,9 @@ int proxy_new(struct um_loop *l, struct um_services *services, const char *dns_i
 	}
 	TAILQ_INIT(&p->dirty);
 	p->soon = um_timer_new(l, on_soon, p);
+	p->retry = um_timer_new(l, on_soon, p);
 	p->check = um_timer_new(l, on_check, p);
-	if (!p->soon || !p->check) {
+	if (!p->soon || !p->check || !p->retry) {
 		proxy_free(p);
 		return um_error_set(err, -ENOMEM, "service proxy: out of memory");
 	}
@@ -690,6 +717,7 @@ void proxy_free(struct agent_proxy *p)
 		change_release(c);
 	um_vec_release(&p->changes);
 	um_timer_free(p->soon);
+	um_timer_free(p->retry);
 	um_timer_free(p->check);
 	free(p);
 }

@@ -28,6 +28,10 @@ static int check_config(struct um_services *s, const struct um_services_config *
 	if (cfg->node_range && !um_range_contains(&s->pods, &s->node))
 		return um_error_set(err, -EINVAL, "node range %s is not within the pod range %s",
 				    cfg->node_range, cfg->pod_range);
+	if (cfg->local_addr && (um_range_parse_addr(cfg->local_addr, &s->local) < 0 ||
+				!um_range_has(&s->services, s->local)))
+		return um_error_set(err, -EINVAL, "local address %s is not in the Service range %s",
+				    cfg->local_addr, cfg->service_range);
 	s->node_min = cfg->node_port_min || cfg->node_port_max ? cfg->node_port_min : NODE_PORT_MIN;
 	s->node_max = cfg->node_port_min || cfg->node_port_max ? cfg->node_port_max : NODE_PORT_MAX;
 	if (s->node_min == 0 || s->node_min > s->node_max)

@@ -62,14 +62,25 @@ static int write_file(const struct agent_pod *p, const char *name, const struct 
 	return um_io_replace_file(AT_FDCWD, path, um_buf_str(b), b->len, 0644, UM_IO_NO_SYNC, err);
 }
 
+static const char *cluster_domain(const struct agent_pod *p)
+{
+	const char *domain = p->agent->opt.cluster_domain;
+
+	return domain ? domain : "cluster.local";
+}
+
 static void hosts_file(const struct agent_pod *p, struct um_buf *b)
 {
 	const char *host = um_json_get_str(p->obj, "spec.hostname", p->name);
+	const char *subdomain = um_json_get_str(p->obj, "spec.subdomain", "");
 
 	if (pod_host_network(p) && um_io_read_file(AT_FDCWD, "/etc/hosts", b, NULL) == 0)
 		goto aliases;
 	um_buf_adds(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-	if (p->ip[0])
+	if (p->ip[0] && *subdomain)
+		um_buf_addf(b, "%s\t%s.%s.%s.svc.%s\t%s\n", p->ip, host, subdomain, p->ns,
+			    cluster_domain(p), host);
+	else if (p->ip[0])
 		um_buf_addf(b, "%s\t%s\n", p->ip, host);
 aliases:
 	um_json_foreach (it, um_json_path(p->obj, "spec.hostAliases")) {
@@ -90,8 +101,8 @@ bool pod_resolv(const struct agent_pod *p, struct um_buf *b)
 		return true;
 	}
 	resolv_read_host(host);
-	return resolv_of_pod(p->obj, p->agent->dns ? opt->cluster_dns : NULL,
-			     opt->cluster_domain ? opt->cluster_domain : "cluster.local", host, b);
+	return resolv_of_pod(p->obj, p->agent->dns ? opt->cluster_dns : NULL, cluster_domain(p),
+			     host, b);
 }
 
 static int write_pod_files(const struct agent_pod *p, struct um_error *err)

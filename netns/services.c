@@ -123,8 +123,8 @@ static int check_endpoint(const struct um_services *s, const struct um_service_e
 	uint32_t a = ntohl(e->addr.s_addr);
 	char text[INET_ADDRSTRLEN], why[100];
 
-	if (e->port && a >> 24 != 0 && a >> 24 != 127 && a < 0xe0000000u &&
-	    !um_range_has(&s->services, a))
+	if (e->port && a >> 24 != 0 && (a >> 24 != 127 || a == INADDR_LOOPBACK) &&
+	    a < 0xe0000000u && !um_range_has(&s->services, a))
 		return 0;
 	um_range_format_addr(a, text);
 	snprintf(why, sizeof(why), "endpoint %s:%u cannot be reached", text, e->port);

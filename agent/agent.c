@@ -125,6 +125,8 @@ static void on_net_check(void *arg)
 {
 	struct um_agent *a = arg;
 
+	if (a->closing)
+		return; /* what it looks at is about to be freed */
 	a->net_checking = true;
 	if (um_work_submit(a->loop, net_check_work, net_check_done, a) == 0)
 		return;

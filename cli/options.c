@@ -142,17 +142,20 @@ int cli_parse(const char *verb, const struct cli_option *options, int argc, char
 int cli_cluster_dns(const char **address, const char *service_range, struct um_error *err)
 {
 	static char text[INET_ADDRSTRLEN];
+	struct um_error ignored = UM_ERROR_INIT;
 	struct um_range range;
 	uint32_t addr;
-	int r;
 
 	if (*address && !strcmp(*address, "none")) {
 		*address = NULL;
 		return 0;
 	}
-	r = um_range_parse("service range", service_range, &range, err);
-	if (r < 0)
-		return r;
+	if (um_range_parse("service range", service_range, &range, &ignored) < 0 ||
+	    range.prefix > 28)
+		return um_error_set(err, -EINVAL,
+				    "service range %s: must be an IPv4 network like 10.96.0.0/16, "
+				    "from /8 to /28",
+				    service_range);
 	addr = range.base + CLUSTER_DNS;
 	if (*address && um_range_parse_addr(*address, &addr) < 0)
 		return um_error_set(err, -EINVAL,

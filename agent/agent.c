@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/capability.h>
 
+#include "agent/dns.h"
 #include "agent/proxy.h"
 #include "base/fault.h"
 #include "base/io.h"
@@ -124,6 +125,8 @@ static void on_net_check(void *arg)
 {
 	struct um_agent *a = arg;
 
+	if (a->closing)
+		return; /* what it looks at is about to be freed */
 	a->net_checking = true;
 	if (um_work_submit(a->loop, net_check_work, net_check_done, a) == 0)
 		return;
@@ -161,13 +164,24 @@ static int open_services(struct um_agent *a, struct um_error *err)
 		.node_range = a->opt.node_range,
 		.node_port_min = a->opt.node_port_min,
 		.node_port_max = a->opt.node_port_max,
+		.local_addr = a->opt.cluster_dns,
+	};
+	struct agent_dns_config dns = {
+		.address = a->opt.cluster_dns,
+		.domain = a->opt.cluster_domain ? a->opt.cluster_domain : "cluster.local",
+		.pod_range = a->opt.pod_range,
+		.service_range = a->opt.service_range,
 	};
 	int r;
 
 	if (!a->net || !a->opt.service_range)
 		return 0;
 	r = um_services_open(&cfg, &a->services, err);
-	return r < 0 ? r : proxy_new(a->loop, a->services, NULL, &a->proxy, err);
+	if (r == 0)
+		r = proxy_new(a->loop, a->services, a->opt.cluster_dns, &a->proxy, err);
+	if (r == 0 && a->opt.cluster_dns)
+		r = agent_dns_new(a->loop, &dns, &a->dns, err);
+	return r;
 }
 
 static int64_t grace_of(const struct um_json *pod)
@@ -252,6 +266,7 @@ void um_agent_free(struct um_agent *a)
 	um_timer_free(a->log_gc);
 	um_timer_free(a->net_check);
 	um_tls_unref(a->probe_tls);
+	agent_dns_free(a->dns);
 	proxy_free(a->proxy);
 	um_services_close(a->services);
 	um_net_close(a->net);

@@ -31,6 +31,8 @@ struct um_agent_options {
 	const char *host_ip;		    /* status.hostIP */
 	const char *service_range;	    /* NULL: no service proxy */
 	uint16_t node_port_min, node_port_max;
+	const char *cluster_dns;    /* an address of the service range; NULL: no DNS of our own */
+	const char *cluster_domain; /* "cluster.local" */
 };
 
 /* Opens everything and re-adopts the pods that run. All options are borrowed for the agent's life.

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "agent/resolv.h"
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/num.h"
@@ -61,14 +62,25 @@ static int write_file(const struct agent_pod *p, const char *name, const struct 
 	return um_io_replace_file(AT_FDCWD, path, um_buf_str(b), b->len, 0644, UM_IO_NO_SYNC, err);
 }
 
+static const char *cluster_domain(const struct agent_pod *p)
+{
+	const char *domain = p->agent->opt.cluster_domain;
+
+	return domain ? domain : "cluster.local";
+}
+
 static void hosts_file(const struct agent_pod *p, struct um_buf *b)
 {
 	const char *host = um_json_get_str(p->obj, "spec.hostname", p->name);
+	const char *subdomain = um_json_get_str(p->obj, "spec.subdomain", "");
 
 	if (pod_host_network(p) && um_io_read_file(AT_FDCWD, "/etc/hosts", b, NULL) == 0)
 		goto aliases;
 	um_buf_adds(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-	if (p->ip[0])
+	if (p->ip[0] && *subdomain)
+		um_buf_addf(b, "%s\t%s.%s.%s.svc.%s\t%s\n", p->ip, host, subdomain, p->ns,
+			    cluster_domain(p), host);
+	else if (p->ip[0])
 		um_buf_addf(b, "%s\t%s\n", p->ip, host);
 aliases:
 	um_json_foreach (it, um_json_path(p->obj, "spec.hostAliases")) {
@@ -79,29 +91,18 @@ aliases:
 	}
 }
 
-static void resolv_file(const struct agent_pod *p, struct um_buf *b)
+bool pod_resolv(const struct agent_pod *p, struct um_buf *b)
 {
-	const struct um_json *cfg = um_json_path(p->obj, "spec.dnsConfig");
-	const char *policy = um_json_get_str(p->obj, "spec.dnsPolicy", "ClusterFirst");
+	const struct um_agent_options *opt = &p->agent->opt;
+	_cleanup_free_ struct resolv *host = malloc(sizeof(*host));
 
-	if (strcmp(policy, "None"))
-		(void)!um_io_read_file(AT_FDCWD, "/etc/resolv.conf", b, NULL);
-	if (b->len && b->data[b->len - 1] != '\n')
-		um_buf_addc(b, '\n');
-	um_json_foreach (it, um_json_get(cfg, "nameservers"))
-		um_buf_addf(b, "nameserver %s\n", um_json_str(it, ""));
-	if (um_json_first(um_json_get(cfg, "searches"))) {
-		um_buf_adds(b, "search");
-		um_json_foreach (it, um_json_get(cfg, "searches"))
-			um_buf_addf(b, " %s", um_json_str(it, ""));
-		um_buf_addc(b, '\n');
+	if (!host) {
+		b->failed = -ENOMEM;
+		return true;
 	}
-	um_json_foreach (it, um_json_get(cfg, "options")) {
-		const char *value = um_json_get_str(it, "value", NULL);
-
-		um_buf_addf(b, "options %s%s%s\n", um_json_get_str(it, "name", ""),
-			    value ? ":" : "", value ? value : "");
-	}
+	resolv_read_host(host);
+	return resolv_of_pod(p->obj, p->agent->dns ? opt->cluster_dns : NULL, cluster_domain(p),
+			     host, b);
 }
 
 static int write_pod_files(const struct agent_pod *p, struct um_error *err)
@@ -111,7 +112,7 @@ static int write_pod_files(const struct agent_pod *p, struct um_error *err)
 	int r;
 
 	hosts_file(p, &hosts);
-	resolv_file(p, &resolv);
+	pod_resolv(p, &resolv);
 	um_buf_addf(&name, "%s\n",
 		    pod_host_network(p) ? p->agent->opt.node_name
 					: um_json_get_str(p->obj, "spec.hostname", p->name));

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "agent/agent.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "cgroups/cgroups.h"
@@ -148,6 +149,7 @@ struct um_agent {
 	struct um_net *net; /* NULL: no pod network */
 	struct um_services *services;
 	struct agent_proxy *proxy; /* NULL: no Services here */
+	struct agent_dns *dns;	   /* NULL: no cluster DNS */
 	struct um_timer *net_check;
 	struct um_error net_err; /* of the check under way */
 	bool net_healed, net_checking;
@@ -248,6 +250,10 @@ struct ctr_user {
 int resolve_user(const struct um_json *pod, const struct um_json *spec,
 		 const struct um_json *image_config, const char *rootfs, struct ctr_user *ret,
 		 struct um_error *err);
+
+/* Writes the pod's resolv.conf. False: something is over Kubernetes' bounds and is left out. Reads
+ * the host's file. */
+bool pod_resolv(const struct agent_pod *p, struct um_buf *b);
 
 /* ---- refs.c: configmaps and secrets that the pod names ---- */
 

@@ -169,9 +169,14 @@ static void say_what_is_missing(struct agent_pod *p)
 {
 	const struct um_json *spec = um_json_get(p->obj, "spec");
 	const char *dns = um_json_get_str(spec, "dnsPolicy", "ClusterFirst");
+	_cleanup_buf_ struct um_buf resolv = UM_BUF_INIT(1 << 16);
 
-	if (!strcmp(dns, "ClusterFirstWithHostNet") ||
-	    (!strcmp(dns, "ClusterFirst") && !pod_host_network(p)))
+	if (!pod_resolv(p, &resolv))
+		pod_event(p, "Warning", "DNSConfigForming",
+			  "resolv.conf has room for 3 nameservers, 32 search domains and 2048 "
+			  "characters of them: the others are left out");
+	if (!p->agent->dns && (!strcmp(dns, "ClusterFirstWithHostNet") ||
+			       (!strcmp(dns, "ClusterFirst") && !pod_host_network(p))))
 		pod_event(p, "Warning", "MissingClusterDNS",
 			  "this cluster has no DNS of its own: dnsPolicy %s acts as Default", dns);
 	if (um_json_get_bool(spec, "automountServiceAccountToken", true))

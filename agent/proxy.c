@@ -377,6 +377,12 @@ static bool is_away(struct agent_proxy *p, struct in_addr addr)
 	return w;
 }
 
+/* Only the API's own Service may lead to what listens on the host's 127.0.0.1. */
+static bool may_serve(const struct service *s, struct in_addr addr)
+{
+	return ntohl(addr.s_addr) >> 24 != 127 || !strcmp(s->key, "default/kubernetes");
+}
+
 /* Endpoints of the port: the ready ones; where there is none, those that end but still serve. */
 static size_t collect(struct agent_proxy *p, const struct service *s, const struct service_port *sp,
 		      bool leaving, struct um_service_endpoint *out)
@@ -394,7 +400,8 @@ static size_t collect(struct agent_proxy *p, const struct service *s, const stru
 				const struct slice_endpoint *e = &sl->endpoints[k];
 				bool ready = e->ready && !is_away(p, e->addr);
 
-				if (leaving ? e->serving && !ready : ready)
+				if (may_serve(s, e->addr) &&
+				    (leaving ? e->serving && !ready : ready))
 					out[n++] =
 						(struct um_service_endpoint){e->addr, port->port};
 			}

@@ -1,39 +1,68 @@
-/* Services and EndpointSlices for the service proxy. */
+/* Services and EndpointSlices for the service proxy and for cluster DNS. */
+#include "agent/dns.h"
+#include "agent/dns_zone.h"
 #include "agent/proxy.h"
 #include "agent/remote_internal.h"
 
+static struct agent_proxy *proxy(void *remote)
+{
+	return ((struct um_remote *)remote)->agent->proxy;
+}
+
+/* NULL: there is no DNS. */
+static struct dns_zone *zone(void *remote)
+{
+	struct agent_dns *d = ((struct um_remote *)remote)->agent->dns;
+
+	return d ? agent_dns_zone(d) : NULL;
+}
+
 static void put_service(void *arg, const struct um_json *obj)
 {
-	proxy_put_service(((struct um_remote *)arg)->agent->proxy, obj);
+	proxy_put_service(proxy(arg), obj);
+	if (zone(arg))
+		dns_zone_put_service(zone(arg), obj);
 }
 
 static void drop_service(void *arg, const struct um_json *obj)
 {
-	proxy_drop_service(((struct um_remote *)arg)->agent->proxy,
-			   um_json_get_str(obj, "metadata.namespace", ""),
-			   um_json_get_str(obj, "metadata.name", ""));
+	const char *ns = um_json_get_str(obj, "metadata.namespace", "");
+	const char *name = um_json_get_str(obj, "metadata.name", "");
+
+	proxy_drop_service(proxy(arg), ns, name);
+	if (zone(arg))
+		dns_zone_drop_service(zone(arg), ns, name);
 }
 
 static void services_listed(void *arg, const struct um_json *items)
 {
-	proxy_services_listed(((struct um_remote *)arg)->agent->proxy, items);
+	proxy_services_listed(proxy(arg), items);
+	if (zone(arg))
+		dns_zone_services_listed(zone(arg), items);
 }
 
 static void put_slice(void *arg, const struct um_json *obj)
 {
-	proxy_put_slice(((struct um_remote *)arg)->agent->proxy, obj);
+	proxy_put_slice(proxy(arg), obj);
+	if (zone(arg))
+		dns_zone_put_slice(zone(arg), obj);
 }
 
 static void drop_slice(void *arg, const struct um_json *obj)
 {
-	proxy_drop_slice(((struct um_remote *)arg)->agent->proxy,
-			 um_json_get_str(obj, "metadata.namespace", ""),
-			 um_json_get_str(obj, "metadata.name", ""));
+	const char *ns = um_json_get_str(obj, "metadata.namespace", "");
+	const char *name = um_json_get_str(obj, "metadata.name", "");
+
+	proxy_drop_slice(proxy(arg), ns, name);
+	if (zone(arg))
+		dns_zone_drop_slice(zone(arg), ns, name);
 }
 
 static void slices_listed(void *arg, const struct um_json *items)
 {
-	proxy_slices_listed(((struct um_remote *)arg)->agent->proxy, items);
+	proxy_slices_listed(proxy(arg), items);
+	if (zone(arg))
+		dns_zone_slices_listed(zone(arg), items);
 }
 
 void remote_services_start(struct um_remote *r)

@@ -389,6 +389,8 @@ int um_serve_new(struct um_loop *l, const struct um_serve_opts *o, struct um_ser
 		r = um_service_ranges_parse(o->service_range ? o->service_range : "10.96.0.0/16",
 					    o->node_port_range ? o->node_port_range : "30000-32767",
 					    o->pod_range, &s->ranges, err);
+	if (r == 0 && o->cluster_dns)
+		r = um_service_ranges_set_dns(&s->ranges, o->cluster_dns, err);
 	s->renew = um_timer_new(l, on_renew, s);
 	if (r == 0 && !s->renew)
 		r = um_error_errno(err, -ENOMEM, "server");

@@ -29,6 +29,7 @@ struct um_serve_opts {
 		*extra_names;	     /* DNS names or addresses for the certificate; may be NULL */
 	const char *service_range;   /* of cluster IPs; NULL: 10.96.0.0/16 */
 	const char *node_port_range; /* NULL: 30000-32767 */
+	const char *cluster_dns;     /* clusterIP of kube-system/kube-dns; NULL: no such Service */
 	const char *pod_range;	     /* must not overlap the service range; NULL: not checked */
 	int64_t event_ttl_ns;
 	int64_t compact_keep; /* revisions of history that the store keeps; 0: its own default */

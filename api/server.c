@@ -1,5 +1,6 @@
 #include "api/server.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "api/internal.h"
@@ -323,31 +324,54 @@ static int make_namespace(struct um_api *api, const struct um_kind *k, const cha
 	return make_object(api, k, NULL, name, um_json_new_obj(a), a, err);
 }
 
-/* The Service by which pods reach this API; its endpoints are a controller's. */
-static int make_service(struct um_api *api, int port, struct um_error *err)
+static int make_service(struct um_api *api, const char *ns, const char *name, const char *text,
+			struct um_error *err)
 {
 	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
 	const struct um_kind *k = um_schema_find_resource("", "v1", "services");
 	struct um_json *obj = NULL;
+
+	if (!a || !k || um_json_parse(a, text, strlen(text), NULL, &obj, NULL) < 0)
+		return um_error_set(err, -ENOMEM, "service %s: out of memory", name);
+	return make_object(api, k, ns, name, obj, a, err);
+}
+
+/* The Service by which pods reach this API; its endpoints are a controller's. */
+static int make_own_service(struct um_api *api, int port, struct um_error *err)
+{
 	char text[400], ip[16];
-	int r;
 
 	um_service_ranges_own(&api->o.services, ip);
-	r = snprintf(
-		text, sizeof(text),
-		"{\"metadata\":{\"labels\":{\"component\":\"apiserver\",\"provider\":"
-		"\"kubernetes\"}},\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"name\":\"https\","
-		"\"port\":443,\"targetPort\":%d}]}}",
-		ip, port);
-	if (!a || !k || um_json_parse(a, text, (size_t)r, NULL, &obj, NULL) < 0)
-		return um_error_set(err, -ENOMEM, "service kubernetes: out of memory");
-	return make_object(api, k, "default", "kubernetes", obj, a, err);
+	snprintf(text, sizeof(text),
+		 "{\"metadata\":{\"labels\":{\"component\":\"apiserver\",\"provider\":"
+		 "\"kubernetes\"}},\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"name\":\"https\","
+		 "\"port\":443,\"targetPort\":%d}]}}",
+		 ip, port);
+	return make_service(api, "default", "kubernetes", text, err);
+}
+
+/* It has no endpoints: each node answers at its address by itself. */
+static int make_dns_service(struct um_api *api, struct um_error *err)
+{
+	struct in_addr in = {htonl(api->o.services.dns)};
+	char text[700], ip[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &in, ip, sizeof(ip));
+	snprintf(text, sizeof(text),
+		 "{\"metadata\":{\"labels\":{\"k8s-app\":\"kube-dns\","
+		 "\"kubernetes.io/cluster-service\":\"true\"}},\"spec\":{\"clusterIP\":\"%s\","
+		 "\"ports\":[{\"name\":\"dns\",\"port\":53,\"protocol\":\"UDP\",\"targetPort\":53},"
+		 "{\"name\":\"dns-tcp\",\"port\":53,\"protocol\":\"TCP\",\"targetPort\":53}]}}",
+		 ip);
+	return make_service(api, "kube-system", "kube-dns", text, err);
 }
 
 int um_api_publish(struct um_api *api, int port, struct um_error *err)
 {
-	int r = make_service(api, port, err);
+	int r = make_own_service(api, port, err);
 
+	if (r == 0 && api->o.services.dns)
+		r = make_dns_service(api, err);
 	/* A full disk must not keep the server from starting: reading goes on. */
 	if (r != -ENOSPC)
 		return r;

@@ -40,7 +40,8 @@ um_must_check int um_api_new(const struct um_api_opts *o, struct um_api **ret,
  * um_api_free(). */
 void um_api_stop(struct um_api *api);
 void um_api_free(struct um_api *api); /* accepts NULL */
-/* Makes the Service default/kubernetes, unless it is there: this API listens on @port. */
+/* Makes the Services default/kubernetes (this API listens on @port) and, where there is cluster
+ * DNS, kube-system/kube-dns, unless they are there. */
 um_must_check int um_api_publish(struct um_api *api, int port, struct um_error *err);
 bool um_api_ready(const struct um_api *api);
 

@@ -82,6 +82,20 @@ void um_service_ranges_own(const struct um_service_ranges *r, char text[16])
 	address_text(r->first + 1, text);
 }
 
+int um_service_ranges_set_dns(struct um_service_ranges *r, const char *address,
+			      struct um_error *err)
+{
+	struct in_addr in;
+
+	if (inet_pton(AF_INET, address, &in) != 1 || ntohl(in.s_addr) <= r->first + 1 ||
+	    ntohl(in.s_addr) >= r->first + r->count - 1)
+		return um_error_set(err, -EINVAL,
+				    "cluster DNS address %s is not one of the service range's",
+				    address);
+	r->dns = ntohl(in.s_addr);
+	return 0;
+}
+
 /* ---- who has what ---- */
 
 #define PORT_ID(n) (UINT64_C(1) << 32 | (uint64_t)(n)) /* others are addresses */
@@ -408,17 +422,22 @@ static uint32_t clamp(uint32_t v, uint32_t min, uint32_t max)
 	return v < min ? min : v > max ? max : v;
 }
 
-static bool is_own_service(const struct um_json *obj)
+/* The API's address and that of cluster DNS are for one Service each. */
+static bool reserved_for_other(const struct um_service_allocs *s, uint64_t id,
+			       const struct um_json *obj)
 {
-	return !strcmp(um_json_get_str(obj, "metadata.name", ""), "kubernetes") &&
-	       !strcmp(um_json_get_str(obj, "metadata.namespace", ""), "default");
+	const char *ns = um_json_get_str(obj, "metadata.namespace", "");
+	const char *name = um_json_get_str(obj, "metadata.name", "");
+
+	if (id == s->r.first + 1)
+		return strcmp(name, "kubernetes") != 0 || strcmp(ns, "default") != 0;
+	return s->r.dns && id == s->r.dns &&
+	       (strcmp(name, "kube-dns") != 0 || strcmp(ns, "kube-system") != 0);
 }
 
 static bool not_reserved(void *arg, uint64_t id)
 {
-	const struct um_service_allocs *s = arg;
-
-	return id != s->r.first + 1;
+	return !reserved_for_other(arg, id, NULL);
 }
 
 static void bad_address(struct um_causes *causes, const char *ip, const char *why)
@@ -441,8 +460,7 @@ static void check_address(struct um_service_allocs *s, const struct um_json *obj
 			"%s/%d",
 			ip, from, 32 - __builtin_ctz(s->r.count));
 		bad_address(causes, ip, why);
-	} else if (taken_by_other(s, n, owner_of(obj)) ||
-		   (n == s->r.first + 1 && !is_own_service(obj))) {
+	} else if (taken_by_other(s, n, owner_of(obj)) || reserved_for_other(s, n, obj)) {
 		bad_address(causes, ip, "provided IP is already allocated");
 	}
 }

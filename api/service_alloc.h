@@ -17,6 +17,7 @@ struct um_service_ranges {
 	uint32_t first,
 		count; /* addresses in host order; the first and the last are not given out */
 	uint16_t port_min, port_max;
+	uint32_t dns; /* only kube-system/kube-dns gets it; 0: no such address */
 };
 
 /* "10.96.0.0/16" and "30000-32767". @pods (may be NULL) must not overlap. -EINVAL. */
@@ -25,6 +26,9 @@ um_must_check int um_service_ranges_parse(const char *addresses, const char *por
 					  struct um_error *err);
 /* The address of the API's own Service: the first that can be used. */
 void um_service_ranges_own(const struct um_service_ranges *r, char text[16]);
+/* Sets the address of cluster DNS. -EINVAL: it is no address of the range that can be given. */
+um_must_check int um_service_ranges_set_dns(struct um_service_ranges *r, const char *address,
+					    struct um_error *err);
 
 struct um_service_allocs;
 um_must_check int um_service_allocs_new(struct um_store *store, const struct um_service_ranges *r,

@@ -25,6 +25,7 @@ static struct um_agent_options opt = {
 	.pod_range = "10.244.0.0/16",
 	.node_range = "10.244.0.0/24",
 	.service_range = "10.96.0.0/16",
+	.cluster_domain = "cluster.local",
 };
 static const char *node_ports = "30000-32767", *no_network, *server, *pki_dir = "/etc/umiak/pki";
 
@@ -43,6 +44,9 @@ static const struct cli_option options[] = {
 	{"node-range", "CIDR", "addresses of this node's pods", &opt.node_range},
 	{"service-range", "CIDR", "cluster IPs of Services", &opt.service_range},
 	{"service-node-port-range", "A-B", "node ports of Services", &node_ports},
+	{"cluster-dns", "ADDR",
+	 "where cluster DNS answers (default: the service range's tenth); none", &opt.cluster_dns},
+	{"cluster-domain", "NAME", "the domain of Services' names", &opt.cluster_domain},
 	{"no-pod-network", NULL, "only pods with hostNetwork", &no_network},
 	{"server", "HOST:PORT", "the API server; without one only static pods run", &server},
 	{"pki-dir", "DIR", "ca.crt, node-<name>.crt and .key", &pki_dir},
@@ -137,8 +141,9 @@ static int run(int argc, char **argv)
 	if (no_network)
 		opt.pod_range = NULL;
 	if (!server)
-		opt.service_range = NULL;
-	if (read_node_ports(&err) < 0)
+		opt.service_range = opt.cluster_dns = NULL;
+	if (read_node_ports(&err) < 0 ||
+	    (opt.service_range && cli_cluster_dns(&opt.cluster_dns, opt.service_range, &err) < 0))
 		return cli_fail("agent", &err);
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);

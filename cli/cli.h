@@ -31,6 +31,10 @@ int cli_parse(const char *verb, const struct cli_option *options, int argc, char
 /* Where --log-level and --log-format go, and what makes them so: 0, or -1 and a message. */
 extern const char *cli_log_level, *cli_log_format;
 int cli_start_log(const char *component);
+/* What --cluster-dns means: "none" becomes NULL, NULL the tenth address of the service range.
+ * -EINVAL: no address of the range. */
+um_must_check int cli_cluster_dns(const char **address, const char *service_range,
+				  struct um_error *err);
 int cli_fail(const char *verb, const struct um_error *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/yaml.h"
 #include "cli/cli.h"
+#include "netns/range.h"
 
 #define OPTIONS_MAX 64
 #define CONFIG_MAX_BYTES (1 << 20)
@@ -134,4 +135,37 @@ int cli_parse(const char *verb, const struct cli_option *options, int argc, char
 		return UM_EXIT_USAGE;
 	}
 	return -1;
+}
+
+#define CLUSTER_DNS 10 /* of the range's addresses */
+
+int cli_cluster_dns(const char **address, const char *service_range, struct um_error *err)
+{
+	static char text[INET_ADDRSTRLEN];
+	struct um_error ignored = UM_ERROR_INIT;
+	struct um_range range;
+	uint32_t addr;
+
+	if (*address && !strcmp(*address, "none")) {
+		*address = NULL;
+		return 0;
+	}
+	if (um_range_parse("service range", service_range, &range, &ignored) < 0 ||
+	    range.prefix > 28)
+		return um_error_set(err, -EINVAL,
+				    "service range %s: must be an IPv4 network like 10.96.0.0/16, "
+				    "from /8 to /28",
+				    service_range);
+	addr = range.base + CLUSTER_DNS;
+	if (*address && um_range_parse_addr(*address, &addr) < 0)
+		return um_error_set(err, -EINVAL,
+				    "--cluster-dns \"%s\": want an IPv4 address or none", *address);
+	if (!um_range_has(&range, addr) || addr <= range.base + 1 || addr == um_range_last(&range))
+		return um_error_set(err, -EINVAL,
+				    "--cluster-dns: it must be an address of the service range %s, "
+				    "and not its first, its second (the API's) or its last",
+				    service_range);
+	um_range_format_addr(addr, text);
+	*address = text;
+	return 0;
 }

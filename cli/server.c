@@ -17,7 +17,7 @@ static const char *data_dir = "/var/lib/umiak/server", *pki_dir = "/etc/umiak/pk
 		  *kubeconfig = "/etc/umiak/admin.kubeconfig", *listen_address = "127.0.0.1",
 		  *port_text = "6443", *node, *ready_fd, *extra_name,
 		  *service_range = "10.96.0.0/16", *node_port_range = "30000-32767",
-		  *pod_range = "10.244.0.0/16";
+		  *pod_range = "10.244.0.0/16", *cluster_dns;
 
 static const struct cli_option options[] = {
 	{"data-dir", "DIR", "the store", &data_dir},
@@ -28,6 +28,8 @@ static const struct cli_option options[] = {
 	{"name", "NAME", "one more name or address for the certificate", &extra_name},
 	{"service-range", "CIDR", "cluster IPs of Services", &service_range},
 	{"service-node-port-range", "A-B", "node ports of Services", &node_port_range},
+	{"cluster-dns", "ADDR", "of Service kube-dns (default: the service range's tenth); none",
+	 &cluster_dns},
 	{"pod-range", "CIDR", "addresses of pods, which Services must not have", &pod_range},
 	{"node", "NAME", "make the credentials of this node in the pki folder", &node},
 	{"ready-fd", "N", "write a line there once the API listens", &ready_fd},
@@ -77,7 +79,10 @@ static int start(struct um_loop *loop, struct um_error *err)
 
 	if (um_num_int(port_text, 0, 65535, &o.port) < 0)
 		return um_error_set(err, -EINVAL, "--port %s is no port number", port_text);
-	r = um_serve_new(loop, &o, &serve, err);
+	o.cluster_dns = cluster_dns;
+	r = cli_cluster_dns(&o.cluster_dns, service_range, err);
+	if (r == 0)
+		r = um_serve_new(loop, &o, &serve, err);
 	if (r == 0 && node)
 		r = um_serve_ensure_node(serve, node, err);
 	return r;

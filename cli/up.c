@@ -31,7 +31,7 @@
 
 static const char *root = "", *node_name, *node_ip, *listen_address = "127.0.0.1", *port = "6443",
 		  *pod_range, *node_range, *no_network, *cgroup_parent, *libexec_dir, *oci_path,
-		  *service_range, *node_port_range;
+		  *service_range, *node_port_range, *cluster_dns, *cluster_domain;
 
 static const struct cli_option options[] = {
 	{"root", "DIR", "puts DIR before every folder: several instances on one machine", &root},
@@ -43,6 +43,9 @@ static const struct cli_option options[] = {
 	{"node-range", "CIDR", "addresses of this node's pods", &node_range},
 	{"service-range", "CIDR", "cluster IPs of Services", &service_range},
 	{"service-node-port-range", "A-B", "node ports of Services", &node_port_range},
+	{"cluster-dns", "ADDR",
+	 "where cluster DNS answers (default: the service range's tenth); none", &cluster_dns},
+	{"cluster-domain", "NAME", "the domain of Services' names", &cluster_domain},
 	{"no-pod-network", NULL, "only pods with hostNetwork", &no_network},
 	{"cgroup-parent", "NAME", "the group that all pods are in", &cgroup_parent},
 	{"libexec-dir", "DIR", "umiak-shim and umiak-oci", &libexec_dir},
@@ -104,6 +107,7 @@ static void make_arguments(void)
 	add(s, "pod-range", pod_range);
 	add(s, "service-range", service_range);
 	add(s, "service-node-port-range", node_port_range);
+	add(s, "cluster-dns", no_network ? "none" : cluster_dns);
 	add(s, "ready-fd", "3");
 	snprintf(server, sizeof(server), strchr(listen_address, ':') ? "[%s]:%s" : "%s:%s",
 		 !strcmp(listen_address, "0.0.0.0") ? "127.0.0.1" : listen_address, port);
@@ -119,6 +123,8 @@ static void make_arguments(void)
 	add(a, "node-range", node_range);
 	add(a, "service-range", service_range);
 	add(a, "service-node-port-range", node_port_range);
+	add(a, "cluster-dns", cluster_dns);
+	add(a, "cluster-domain", cluster_domain);
 	add(a, "cgroup-parent", cgroup_parent);
 	add(a, "libexec-dir", libexec_dir);
 	add(a, "oci-runtime", oci_path);
@@ -325,9 +331,12 @@ static int remove_services(const struct um_agent_options *opt, struct um_error *
 		.service_range = service_range ? service_range : "10.96.0.0/16",
 		.pod_range = opt->pod_range,
 		.node_range = opt->node_range,
+		.local_addr = cluster_dns,
 	};
-	int r = um_services_destroy(&cfg, err);
+	int r = cli_cluster_dns(&cfg.local_addr, cfg.service_range, err);
 
+	if (r == 0)
+		r = um_services_destroy(&cfg, err);
 	return r < 0 ? r : um_foreign_remove(opt->pod_range, err);
 }
 

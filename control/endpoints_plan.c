@@ -90,6 +90,7 @@ void endpoints_from_pods(struct endpoints_look *l)
 	const struct um_json *selector = um_json_path(l->service, "spec.selector");
 	bool has_ports = um_json_first(um_json_path(l->service, "spec.ports"));
 	bool publish_all = um_json_get_bool(l->service, "spec.publishNotReadyAddresses", false);
+	const char *service = um_json_get_str(l->service, "metadata.name", "");
 
 	for (const struct um_pod *p = um_podset_first_in(l->all->ctl->pods, l->ns); p;
 	     p = um_podset_next_in(p)) {
@@ -106,7 +107,9 @@ void endpoints_from_pods(struct endpoints_look *l)
 		e.node = um_arena_strdup(l->a, p->node);
 		e.pod = um_arena_strdup(l->a, p->name);
 		e.pod_uid = um_arena_strdup(l->a, p->uid);
-		e.hostname = "";
+		/* Its name below the Service that its subdomain names. */
+		e.hostname = strcmp(p->subdomain, service) == 0 ? um_arena_strdup(l->a, p->hostname)
+								: "";
 		ports = ports_on(l, p);
 		if (has_ports && !um_json_first(ports))
 			continue; /* none of the ports is its */

@@ -105,9 +105,14 @@ static struct um_pod *pod_new(const struct um_json *obj, int64_t rev)
 	const char *ns = um_json_get_str(obj, "metadata.namespace", "");
 	const char *name = um_json_get_str(obj, "metadata.name", "");
 	const char *const texts[] = {
-		um_json_get_str(obj, "metadata.uid", ""), um_json_get_str(obj, "spec.nodeName", ""),
-		um_json_get_str(obj, "status.podIP", ""), um_json_get_str(owner, "uid", ""),
-		um_json_get_str(owner, "kind", ""),	  um_json_get_str(owner, "name", ""),
+		um_json_get_str(obj, "metadata.uid", ""),
+		um_json_get_str(obj, "spec.nodeName", ""),
+		um_json_get_str(obj, "status.podIP", ""),
+		um_json_get_str(owner, "uid", ""),
+		um_json_get_str(owner, "kind", ""),
+		um_json_get_str(owner, "name", ""),
+		um_json_get_str(obj, "spec.hostname", ""),
+		um_json_get_str(obj, "spec.subdomain", ""),
 	};
 	const char **fields[UM_ARRAY_LEN(texts)];
 	size_t text = strlen(ns) * 2 + strlen(name) * 2 + 4;
@@ -123,7 +128,7 @@ static struct um_pod *pod_new(const struct um_json *obj, int64_t rev)
 	c.at = (char *)(p + 1) + room;
 	memcpy(fields,
 	       (const char **[]){&p->uid, &p->node, &p->ip, &p->owner_uid, &p->owner_kind,
-				 &p->owner_name},
+				 &p->owner_name, &p->hostname, &p->subdomain},
 	       sizeof(fields));
 	p->ns = cut(&c, ns);
 	p->name = cut(&c, name);

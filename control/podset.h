@@ -34,7 +34,8 @@ struct um_pod {
 	const char *ns, *name, *uid, *node, *ip;      /* "" when absent */
 	const char *owner_uid, *owner_kind;	      /* of its controller; "" when absent */
 	const char *owner_name;
-	const struct um_json *labels; /* NULL: none */
+	const char *hostname, *subdomain; /* of its spec; "" when absent */
+	const struct um_json *labels;	  /* NULL: none */
 	enum um_pod_phase phase;
 	bool ready;
 	int64_t ready_ns, created_ns; /* wall clock; 0: never, or unknown */

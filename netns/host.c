@@ -62,6 +62,7 @@ struct check {
 	struct um_nl *nl;
 	const char *what;
 	const struct um_range *range;
+	int lo; /* addresses on this link do not count; 0: all do */
 	struct um_error *err;
 };
 
@@ -73,7 +74,8 @@ static int check_route(void *arg, const struct route *r)
 
 	if (r->dst.prefix <= 1 || r->protocol == UM_ROUTE_PROTOCOL ||
 	    (r->type != RTN_UNICAST && r->type != RTN_LOCAL) ||
-	    !um_range_overlaps(&r->dst, c->range))
+	    !um_range_overlaps(&r->dst, c->range) ||
+	    (c->lo && r->ifindex == c->lo && r->type == RTN_LOCAL && r->dst.prefix == 32))
 		return 0;
 	um_range_format(c->range, range);
 	um_range_format(&r->dst, dst);
@@ -84,10 +86,10 @@ static int check_route(void *arg, const struct route *r)
 			    range, dst, l.name, r->table);
 }
 
-int um_host_check_routes(struct um_nl *nl, const char *what, const struct um_range *range,
+int um_host_check_routes(struct um_nl *nl, const char *what, const struct um_range *range, int lo,
 			 struct um_error *err)
 {
-	struct check c = {nl, what, range, err};
+	struct check c = {nl, what, range, lo, err};
 
 	return each_route(nl, check_route, &c, err);
 }

@@ -7,9 +7,9 @@
 
 /* -EEXIST, naming the route, when a route of any table that is not ours overlaps @range, called
  * @what ("pod range"). Default routes (also in two halves) and routes that only refuse do not
- * count. */
+ * count, nor do single addresses of the link @lo (0: they do): there cluster DNS has its own. */
 um_must_check int um_host_check_routes(struct um_nl *nl, const char *what,
-				       const struct um_range *range, struct um_error *err);
+				       const struct um_range *range, int lo, struct um_error *err);
 /* 1 when there is a route of ours for exactly @range over the link @ifindex, else 0. */
 um_must_check int um_host_has_route(struct um_nl *nl, const struct um_range *range, int ifindex,
 				    struct um_error *err);

@@ -108,8 +108,8 @@ static int set_alias(struct um_nl *n, int index, const char *alias)
 	return finish(n, m, nla_put_string(m, IFLA_IFALIAS, alias));
 }
 
-/* rp_filter = 1 on the link. */
-static int check_sources(struct um_nl *n, int index)
+/* rp_filter = 1 on the link, and route_localnet: a Service may lead to 127.0.0.1. */
+static int configure_ipv4(struct um_nl *n, int index)
 {
 	struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = index};
 	_cleanup_msg_ struct nl_msg *m = um_nl_msg(RTM_SETLINK, 0, &head, sizeof(head));
@@ -121,6 +121,7 @@ static int check_sources(struct um_nl *n, int index)
 	if (!conf)
 		return -ENOMEM;
 	bad = nla_put_u32(m, IPV4_DEVCONF_RP_FILTER, 1);
+	bad |= nla_put_u32(m, IPV4_DEVCONF_ROUTE_LOCALNET, 1);
 	nla_nest_end(m, conf);
 	nla_nest_end(m, inet);
 	nla_nest_end(m, spec);
@@ -145,14 +146,14 @@ static int silence_ipv6(struct um_nl *n, int index)
 	return r == -EAFNOSUPPORT ? 0 : r;
 }
 
-int um_link_mark(struct um_nl *n, int index, const char *alias, bool strict_source)
+int um_link_mark(struct um_nl *n, int index, const char *alias, bool host_side)
 {
 	int r = alias ? set_alias(n, index, alias) : 0;
 
 	if (r == 0)
 		r = silence_ipv6(n, index);
-	if (r == 0 && strict_source)
-		r = check_sources(n, index);
+	if (r == 0 && host_side)
+		r = configure_ipv4(n, index);
 	return r;
 }
 

@@ -40,9 +40,10 @@ struct um_veth_pair {
 };
 /* Makes both ends in one request; both are down. */
 um_must_check int um_link_add_veth(struct um_nl *n, const struct um_veth_pair *p);
-/* Marks a link as ours and keeps IPv6 from giving it an address by itself; with @strict_source,
- * packets from an address that is not routed to the link are dropped (rp_filter). */
-um_must_check int um_link_mark(struct um_nl *n, int index, const char *alias, bool strict_source);
+/* Marks a link as ours and keeps IPv6 from giving it an address by itself; with @host_side,
+ * packets from an address that is not routed to the link are dropped (rp_filter), and Services may
+ * lead from there to 127.0.0.1 (route_localnet; their rules drop all else that is for it). */
+um_must_check int um_link_mark(struct um_nl *n, int index, const char *alias, bool host_side);
 um_must_check int um_link_up(struct um_nl *n, int index);
 um_must_check int um_link_delete(struct um_nl *n, int index);
 

@@ -120,7 +120,7 @@ int um_net_open(const struct um_net_config *cfg, struct um_net **ret, struct um_
 	if (r == 0)
 		r = um_nl_open(NETLINK_NETFILTER, &n->filter, err);
 	if (r == 0)
-		r = um_host_check_routes(n->route, "pod range", &n->pods, err);
+		r = um_host_check_routes(n->route, "pod range", &n->pods, 0, err);
 	if (r == 0)
 		r = um_ipam_open(n->state_dir, &n->node, &n->ipam, err);
 	if (r == 0)

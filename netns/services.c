@@ -28,6 +28,10 @@ static int check_config(struct um_services *s, const struct um_services_config *
 	if (cfg->node_range && !um_range_contains(&s->pods, &s->node))
 		return um_error_set(err, -EINVAL, "node range %s is not within the pod range %s",
 				    cfg->node_range, cfg->pod_range);
+	if (cfg->local_addr && (um_range_parse_addr(cfg->local_addr, &s->local) < 0 ||
+				!um_range_has(&s->services, s->local)))
+		return um_error_set(err, -EINVAL, "local address %s is not in the Service range %s",
+				    cfg->local_addr, cfg->service_range);
 	s->node_min = cfg->node_port_min || cfg->node_port_max ? cfg->node_port_min : NODE_PORT_MIN;
 	s->node_max = cfg->node_port_min || cfg->node_port_max ? cfg->node_port_max : NODE_PORT_MAX;
 	if (s->node_min == 0 || s->node_min > s->node_max)
@@ -119,8 +123,8 @@ static int check_endpoint(const struct um_services *s, const struct um_service_e
 	uint32_t a = ntohl(e->addr.s_addr);
 	char text[INET_ADDRSTRLEN], why[100];
 
-	if (e->port && a >> 24 != 0 && a >> 24 != 127 && a < 0xe0000000u &&
-	    !um_range_has(&s->services, a))
+	if (e->port && a >> 24 != 0 && (a >> 24 != 127 || a == INADDR_LOOPBACK) &&
+	    a < 0xe0000000u && !um_range_has(&s->services, a))
 		return 0;
 	um_range_format_addr(a, text);
 	snprintf(why, sizeof(why), "endpoint %s:%u cannot be reached", text, e->port);

@@ -24,9 +24,10 @@
  * close; UDP entries of removed endpoints are flushed. Sources: pods keep theirs towards pods; what
  * the host sends, and what comes to a NodePort from elsewhere, is masqueraded when the endpoint is
  * no pod of this node; a pod that talks to itself sees its gateway. A NodePort answers at each
- * address of the host but 127.0.0.0/8. The range has a route to `lo`, so that a host without a
- * default route finds a way to the output hook; `lo` gets the pods' gateway address 169.254.1.1, so
- * that a host without an address has a source.
+ * address of the host but 127.0.0.0/8 and the local one. What comes from pods to 127.0.0.0/8 is
+ * dropped unless a Service led there: the API's own endpoint may be 127.0.0.1. The range has a
+ * route to `lo`, so that a host without a default route finds a way to the output hook; `lo` gets
+ * the pods' gateway address 169.254.1.1, so that a host without an address has a source.
  *
  * Each flush is one or more transactions; within each, a packet sees all or nothing. IPv4 only. A
  * ruleset saved by `nft list ruleset` loads again, but for one thing: nft 1.0.6 does not read its
@@ -57,6 +58,8 @@ struct um_services_config {
 		*node_range; /* this node's pods, "10.244.7.0/24"; NULL: none are known as local:
 			      * hairpin for all, masquerade for all that does not come from pods */
 	uint16_t node_port_min, node_port_max; /* both 0: 30000 to 32767 */
+	const char *local_addr; /* of the range: the host's own, on `lo`, where cluster DNS answers
+				 * pods and the host on port 53; NULL: none */
 };
 
 struct um_services;

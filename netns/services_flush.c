@@ -26,12 +26,14 @@ int um_svc_route(struct um_services *s, bool *ret_added, struct um_error *err)
 		return um_error_errno(err, -errno, "find the link lo");
 	r = um_nl_open(NETLINK_ROUTE, &nl, err);
 	if (r == 0)
-		r = um_host_check_routes(nl, "Service range", &s->services, err);
+		r = um_host_check_routes(nl, "Service range", &s->services, lo, err);
 	if (r < 0)
 		return r;
 	r = um_link_add_address(nl, lo, UM_VETH_GATEWAY, RT_SCOPE_LINK);
+	if (r == 0 && s->local)
+		r = um_link_add_address(nl, lo, s->local, RT_SCOPE_HOST);
 	if (r < 0)
-		return um_nl_fail(nl, err, r, "add the host's address for Services");
+		return um_nl_fail(nl, err, r, "add the host's addresses for Services");
 	r = um_host_has_route(nl, &s->services, lo, err);
 	if (r < 0)
 		return r;
@@ -309,8 +311,11 @@ int um_services_destroy(const struct um_services_config *cfg, struct um_error *e
 	_cleanup_(um_nl_closep) struct um_nl *nl = NULL;
 	int lo = (int)if_nametoindex("lo"), r;
 	struct um_range range;
+	uint32_t local = 0;
 
 	r = um_range_parse("Service range", cfg->service_range, &range, err);
+	if (r == 0 && cfg->local_addr)
+		r = um_range_parse_addr(cfg->local_addr, &local);
 	if (r == 0)
 		r = um_rules_run("add table inet " UM_SVC_TABLE "\ndelete table inet " UM_SVC_TABLE
 				 "\n",
@@ -321,6 +326,8 @@ int um_services_destroy(const struct um_services_config *cfg, struct um_error *e
 		r = um_link_delete_route(nl, lo, range.base, range.prefix);
 		if (r == 0)
 			r = um_link_delete_address(nl, lo, UM_VETH_GATEWAY);
+		if (r == 0 && local)
+			r = um_link_delete_address(nl, lo, local);
 		if (r < 0)
 			r = um_nl_fail(nl, err, r, "remove the route of the Service range");
 	}

@@ -98,6 +98,7 @@ struct um_services {
 	pthread_mutex_t lock;
 	struct um_range services, pods, node; /* node.prefix 0: not given */
 	uint16_t node_min, node_max;
+	uint32_t local; /* host byte order; 0: none */
 	struct um_nft *nft;
 	struct um_svc_entry *entries;
 	struct um_svc_front *fronts;

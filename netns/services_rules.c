@@ -43,11 +43,13 @@ static const char sets_text[] =
 	"	map remembers { typeof meta priority : verdict; }\n";
 
 /* %1$s: the Service range; %2$s: the pods'; %3$s: "ip daddr != <node's pods> " or nothing;
- * %4$u, %5$u: node ports; %6$s: the pods' gateway. `dispatch` sees the first packet of each
- * connection, from others and from this host; `remember` sees the same packet with its new
- * destination. */
+ * %4$u, %5$u: node ports; %6$s: the pods' gateway; %7$s, %8$s, %9$s: what concerns the
+ * local address. Pods' links pass on what is for 127.0.0.0/8: only Services may use that.
+ * `dispatch` sees the first packet of each connection, from others and from this host; `remember`
+ * sees the same packet with its new destination. */
 static const char rules_text[] =
 	"	chain dispatch {\n"
+	"%7$s"
 	"		ip daddr %1$s meta priority set ip daddr . meta l4proto . th dport map "
 	"@services "
 	"meta priority vmap @picks\n"
@@ -84,11 +86,16 @@ static const char rules_text[] =
 	"	}\n"
 	"	chain prerouting {\n"
 	"		type filter hook prerouting priority -90; policy accept;\n"
+	"		iifname \"um*\" ip saddr 127.0.0.0/8 drop\n"
+	"		iifname \"um*\" ip daddr 127.0.0.0/8 ct original ip daddr != %1$s drop\n"
+	"		iifname \"um*\" ip daddr 127.0.0.0/8 ct status ! dnat drop\n"
+	"%8$s"
 	"		ip daddr %1$s goto refuse\n"
 	"		ct state new ct status dnat goto remember\n"
 	"	}\n"
 	"	chain output {\n"
 	"		type filter hook output priority -90; policy accept;\n"
+	"%9$s"
 	"		ip daddr %1$s goto refuse\n"
 	"		ct state new ct status dnat goto remember\n"
 	"	}\n"
@@ -138,10 +145,38 @@ static void layout_name(char name[40])
 	snprintf(name, 40, "layout_%016" PRIx64, mix_text(HASH_START, sets_text));
 }
 
+/* What it takes that one address of the range is the host's: no node port answers there, and port
+ * 53 is open to pods and to the host. */
+struct local_text {
+	char dispatch[100], prerouting[300], output[300];
+};
+
+static void local_rules(const struct um_services *s, struct local_text *t)
+{
+	char addr[INET_ADDRSTRLEN], pods[UM_RANGE_TEXT_LEN];
+
+	memset(t, 0, sizeof(*t));
+	if (!s->local)
+		return;
+	um_range_format_addr(s->local, addr);
+	um_range_format(&s->pods, pods);
+	snprintf(t->dispatch, sizeof(t->dispatch), "		ip daddr %s return\n", addr);
+	snprintf(t->prerouting, sizeof(t->prerouting),
+		 "		ip daddr %s iifname \"lo\" accept\n"
+		 "		ip daddr %s ip saddr %s meta l4proto { tcp, udp } th dport 53 "
+		 "accept\n",
+		 addr, addr, pods);
+	snprintf(t->output, sizeof(t->output),
+		 "		ip daddr %s ct state { established, related } accept\n"
+		 "		ip daddr %s meta l4proto { tcp, udp } th dport 53 accept\n",
+		 addr, addr);
+}
+
 static void put_base(const struct um_services *s, struct um_buf *b)
 {
 	char range[UM_RANGE_TEXT_LEN], pods[UM_RANGE_TEXT_LEN], node[UM_RANGE_TEXT_LEN];
 	char remote[UM_RANGE_TEXT_LEN + 16] = "", layout[40], gateway[INET_ADDRSTRLEN];
+	struct local_text local;
 
 	um_range_format_addr(UM_VETH_GATEWAY, gateway);
 	um_range_format(&s->services, range);
@@ -150,9 +185,10 @@ static void put_base(const struct um_services *s, struct um_buf *b)
 	if (s->node.prefix)
 		snprintf(remote, sizeof(remote), "ip daddr != %s ", node);
 	layout_name(layout);
+	local_rules(s, &local);
 	um_buf_adds(b, sets_text);
 	um_buf_addf(b, rules_text, range, pods, remote, (unsigned)s->node_min,
-		    (unsigned)s->node_max, gateway);
+		    (unsigned)s->node_max, gateway, local.dispatch, local.prerouting, local.output);
 	um_buf_addf(b, "	chain %s {\n	}\n", layout);
 }
 

@@ -300,7 +300,7 @@ def apps(s):
         "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}}}},
         "spec.selector", "field is immutable", **MERGE)
     refused(s, "a pod field that does not work, in a template", "POST", DEPLOYS,
-            deployment("bad", template=template(subdomain="x")), "spec.template.spec.subdomain",
+            deployment("bad", template=template(runtimeClassName="x")), "spec.template.spec.runtimeClassName",
             "not supported by Umiak yet")
     path = DEPLOYS + "/web/scale"
     code, r = s.request("GET", path)

@@ -161,7 +161,7 @@ make_node = Pod
 def test_hello_start_exit_forget_quit(p):
     c = p.shim()
     m = c.ok("hello")
-    assert m["version"] == "1" and m["uid"] == "u1" and int(m["pid"]) == p.proc.pid
+    assert m["version"] == "2" and m["uid"] == "u1" and int(m["pid"]) == p.proc.pid
     assert [m[k] for k in ("net", "ipc", "uts", "pid_ns")] == ["-1"] * 4
     m = p.start(c, "a", "echo out; echo err >&2; exit 3", attempt=7)
     assert int(m["pid"]) > 1

@@ -142,7 +142,7 @@ static bool valid_name(const char *s)
 	static const char chars[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
 
-	return strlen(s) >= 2 && strlen(s) <= 128 && !s[strspn(s, chars)] && !strchr("_.-", *s);
+	return *s && strlen(s) <= 128 && !s[strspn(s, chars)] && !strchr("_.-", *s);
 }
 
 static bool exists(const char *id)

@@ -268,7 +268,6 @@ static nfds_t collect(int listen_fd, int signal_fd)
 	n = add_poll(n, signal_fd, SRC_SIGNAL, 0, 0);
 	for (int i = 0; i < SHIM_CLIENTS_MAX; i++)
 		n = add_poll(n, clients[i], SRC_CLIENT, i, 0);
-	n = add_attached(n);
 	for (int i = 0; i < SHIM_CONTAINERS_MAX; i++) {
 		if (shim_ctrs[i].state == SHIM_FREE)
 			continue;
@@ -278,7 +277,7 @@ static nfds_t collect(int listen_fd, int signal_fd)
 		}
 		n = add_poll(n, shim_ctrs[i].console_sock, SRC_CONSOLE, i, 0);
 	}
-	return n;
+	return add_attached(n); /* last: now it is known whom the streams wait for */
 }
 
 static void dispatch(nfds_t n)

@@ -212,9 +212,10 @@ static void add_ports(struct um_buf *b, const struct um_ctr_port *ports, size_t 
 			continue;
 		inet_ntop(AF_INET, &ports[i].host, host, sizeof(host));
 		inet_ntop(AF_INET, &ports[i].addr, addr, sizeof(addr));
-		um_buf_addf(b, "%s%s . %s%s%u : %s . %u", first ? "		elements = { " : ", ",
-			    ports[i].udp ? "udp" : "tcp", any ? "" : host, any ? "" : " . ",
-			    ports[i].host_port, addr, ports[i].port);
+		um_buf_addf(b, "%s%s . %s%s%u : %s . %u",
+			    first ? "		elements = { " : ", ", ports[i].udp ? "udp" : "tcp",
+			    any ? "" : host, any ? "" : " . ", ports[i].host_port, addr,
+			    ports[i].port);
 		first = false;
 	}
 	um_buf_adds(b, first ? "	}\n" : " }\n	}\n");

@@ -121,6 +121,8 @@ int ctr_find(const char *ref, struct ctr **ret, struct um_error *err);
 int ctr_load_all(ctr_vec *ret, struct um_error *err);
 /* Waits for the lock and reads the state again. -ENOENT: it is gone meanwhile. */
 int ctr_lock(struct ctr *c, struct um_error *err);
+/* -EAGAIN: somebody has it. */
+int ctr_try_lock(struct ctr *c, struct um_error *err);
 void ctr_unlock(struct ctr *c);
 int ctr_save_state(struct ctr *c, bool durable, struct um_error *err);
 /* Its folder and name; the lock is held. */

@@ -543,6 +543,11 @@ static bool read_exit(const struct ctr *c, int *status, int64_t *finished, int *
 	return false;
 }
 
+static bool noted_running(const struct ctr *c)
+{
+	return !strcmp(um_json_get_str(c->state, "Status", ""), "running");
+}
+
 static void note_end(struct ctr *c, const struct ctr_live *l, bool oom)
 {
 	int64_t finished = um_clock_wall(&um_clock_system);
@@ -550,7 +555,7 @@ static void note_end(struct ctr *c, const struct ctr_live *l, bool oom)
 	int status = 0, attempts = 0;
 	bool known = read_exit(c, &status, &finished, &attempts);
 
-	if (strcmp(um_json_get_str(c->state, "Status", ""), "running"))
+	if (!noted_running(c))
 		return; /* it never ran, or its end is noted */
 	if (l->started_ns) {
 		um_time_format_nano(l->started_ns, text);
@@ -559,9 +564,14 @@ static void note_end(struct ctr *c, const struct ctr_live *l, bool oom)
 	um_time_format_nano(finished, text);
 	um_json_set_str(c->a, c->state, "Status", "exited");
 	um_json_set_str(c->a, c->state, "FinishedAt", text);
-	um_json_set_i64(c->a, c->state, "ExitCode", known ? ctr_exit_code(status) : 137);
+	um_json_set_i64(c->a, c->state, "ExitCode",
+			known		 ? ctr_exit_code(status)
+			: l->has_run_dir ? 137
+					 : 255);
 	um_json_set_str(c->a, c->state, "Error",
-			known ? "" : "the container's shim ended before it");
+			known		 ? ""
+			: l->has_run_dir ? "the container's shim ended before it"
+					 : "the machine went down under it");
 	um_json_set_bool(c->a, c->state, "OOMKilled", oom);
 	um_json_set_i64(c->a, c->state, "RestartCount", attempts);
 }
@@ -577,7 +587,7 @@ int ctr_cleanup(struct ctr *c, struct um_error *err)
 	ctr_live_open(c, &l);
 	up = ctr_live_up(&l);
 	ctr_live_close(&l);
-	if (!l.has_run_dir)
+	if (!l.has_run_dir && !noted_running(c))
 		return 0;
 	if (up)
 		return um_error_set(err, -EBUSY, "container %s is running", c->id);
@@ -618,7 +628,7 @@ int ctr_remove(struct ctr *c, bool force, bool volumes, struct um_error *err)
 	}
 	ctr_live_close(&l);
 	r = ctr_images(&images, err);
-	if (r == 0 && l.has_run_dir) {
+	if (r == 0 && (l.has_run_dir || noted_running(c))) {
 		bool oom;
 
 		r = give_back(c, &oom, err);
@@ -713,27 +723,23 @@ void ctr_root_close(struct ctr *c, int fd, bool mounted)
 
 /* ---- after a crash ---- */
 
-/* A run whose shim has gone, or has nothing to do, while nobody is at work on it. */
+/* A run whose shim has gone, or has nothing to do, while nobody is at work on it; or one that the
+ * machine was switched off under. */
 static int heal_one(struct ctr *c, struct um_error *err)
 {
-	struct ctr_live l;
-	int r = 0;
-	bool lost = um_json_get_bool(c->config, "HostConfig.AutoRemove", false) &&
-		    !strcmp(um_json_get_str(c->state, "Status", ""), "running");
+	int fd, r;
 
-	if (access(c->run_dir, F_OK) < 0 && !lost)
+	if (access(c->run_dir, F_OK) < 0 && !noted_running(c))
 		return 0;
-	ctr_live_open(c, &l);
-	ctr_live_close(&l);
-	if (ctr_live_up(&l))
-		return 0;
-	r = ctr_lock(c, err); /* whoever starts or cleans it up comes to an end first */
+	/* With a shim there is no hurry: whoever starts it is at work. Without one, whoever cleans
+	 * up comes to an end first. */
+	fd = um_shim_connect(c->run_dir);
+	r = fd >= 0 ? ctr_try_lock(c, err) : ctr_lock(c, err);
+	um_close(fd);
 	if (r == 0)
 		r = ctr_cleanup(c, err);
-	if (r == 0 && lost && access(c->dir, F_OK) == 0)
-		r = ctr_remove(c, false, true, err); /* the machine was switched off */
 	ctr_unlock(c);
-	if (r == -ENOENT || r == -EBUSY) {
+	if (r == -ENOENT || r == -EBUSY || r == -EAGAIN) {
 		*err = (struct um_error)UM_ERROR_INIT;
 		r = 0;
 	}

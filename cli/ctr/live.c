@@ -49,6 +49,7 @@ void ctr_live_open(const struct ctr *c, struct ctr_live *ret)
 	if (ret->fd < 0)
 		return;
 	um_shim_begin(&m, "hello");
+	um_shim_add_num(&m, "look", 1);
 	if (um_shim_request(ret->fd, &m, &reply, ANSWER_MS, on_event, ret, NULL, NULL) < 0) {
 		ret->fd = um_close(ret->fd);
 		ret->state = CTR_LIVE_NOT;
@@ -94,6 +95,7 @@ int ctr_live_wait(const struct ctr_live *l, int64_t timeout_ns, bool restarts, i
 
 	/* Asked again on this connection: what it said before may be old. */
 	um_shim_begin(&m, "hello");
+	um_shim_add_num(&m, "look", 1);
 	r = um_shim_request(l->fd, &m, NULL, ANSWER_MS, on_event, &now, NULL, NULL);
 	while (r >= 0) {
 		if (now.state == CTR_LIVE_ENDED ||

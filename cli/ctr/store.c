@@ -363,7 +363,7 @@ int ctr_load_all(ctr_vec *ret, struct um_error *err)
 	return r;
 }
 
-int ctr_lock(struct ctr *c, struct um_error *err)
+static int take_lock(struct ctr *c, int how, struct um_error *err)
 {
 	struct stat held, there;
 
@@ -372,15 +372,30 @@ int ctr_lock(struct ctr *c, struct um_error *err)
 	c->lock = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->lock < 0)
 		return um_error_set(err, -ENOENT, "No such container: %s", c->id);
-	while (flock(c->lock, LOCK_EX) < 0)
-		if (errno != EINTR)
-			return um_error_errno(err, -errno, "lock %s", c->dir);
+	while (flock(c->lock, how) < 0) {
+		int e = errno;
+
+		if (e == EINTR)
+			continue;
+		ctr_unlock(c);
+		return um_error_errno(err, e == EWOULDBLOCK ? -EAGAIN : -e, "lock %s", c->dir);
+	}
 	if (fstat(c->lock, &held) < 0 || stat(c->dir, &there) < 0 || held.st_ino != there.st_ino) {
 		ctr_unlock(c);
 		return um_error_set(err, -ENOENT, "No such container: %s", c->id);
 	}
 	read_state(c);
 	return 0;
+}
+
+int ctr_lock(struct ctr *c, struct um_error *err)
+{
+	return take_lock(c, LOCK_EX, err);
+}
+
+int ctr_try_lock(struct ctr *c, struct um_error *err)
+{
+	return take_lock(c, LOCK_EX | LOCK_NB, err);
 }
 
 void ctr_unlock(struct ctr *c)

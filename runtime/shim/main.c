@@ -23,7 +23,7 @@ struct shim_options shim_opt = {
 };
 
 static struct shim_namespaces namespaces;
-static int clients[SHIM_CLIENTS_MAX] = {-1, -1, -1, -1};
+static int clients[SHIM_CLIENTS_MAX];
 static bool holds[SHIM_CLIENTS_MAX]; /* it cleans up after the container itself */
 static bool quitting;
 static int join_fds;
@@ -72,7 +72,7 @@ static void answer_ok(int client, long long seq)
 	shim_send(client, &m);
 }
 
-static void do_hello(int client, long long seq, um_unused const struct um_shim_msg *req)
+static void do_hello(int client, long long seq, const struct um_shim_msg *req)
 {
 	struct um_shim_msg m;
 
@@ -80,7 +80,8 @@ static void do_hello(int client, long long seq, um_unused const struct um_shim_m
 		if (shim_ctrs[i].state == SHIM_FREE)
 			continue;
 		shim_ctr_describe(&shim_ctrs[i], &m);
-		if (shim_ctrs[i].state == SHIM_STARTING) { /* whoever asks last gets the answer */
+		/* Whoever asks last gets the answer, but for those who only look. */
+		if (shim_ctrs[i].state == SHIM_STARTING && !um_shim_num(req, "look", 0)) {
 			shim_ctrs[i].start_client = client;
 			shim_ctrs[i].start_seq = seq;
 			um_shim_add_num(&m, "seq", seq);
@@ -210,9 +211,16 @@ static void on_listen(int fd)
 			return;
 		}
 	}
-	/* A new agent matters more than what an old one left: the first place is given up. */
-	drop_client(0);
-	clients[0] = conn;
+	/* A new agent matters more than what an old one left: a place is given up, but not that of
+	 * who cleans up behind a container. */
+	for (int i = 0; i < SHIM_CLIENTS_MAX; i++) {
+		if (holds[i])
+			continue;
+		drop_client(i);
+		clients[i] = conn;
+		return;
+	}
+	close(conn);
 }
 
 /* ---- the loop ---- */
@@ -343,7 +351,7 @@ static int listen_socket(char *path, size_t size)
 	}
 	memcpy(addr.sun_path, path, (size_t)n + 1);
 	(void)unlink(path);
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 4) < 0) {
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 64) < 0) {
 		close(fd);
 		return -1;
 	}
@@ -552,6 +560,8 @@ int main(int argc, char **argv)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	shim_ctr_init();
 	shim_attach_init();
+	for (int i = 0; i < SHIM_CLIENTS_MAX; i++)
+		clients[i] = -1;
 	signal_fd = prepare_signals();
 	if (!failed)
 		failed = signal_fd < 0 ? "watch for children" : shim_ns_make(&namespaces);

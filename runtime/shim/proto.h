@@ -8,7 +8,8 @@
  *                               net= ipc= uts= pid_ns=   (numbers of descriptors in the shim to be
  *                               opened as /proc/<pid>/fd/<n>; -1: the host's)
  *                               A start under way is told as state=starting; its answer goes
- *                               to the newest hello, with that one's seq.
+ *                               to the newest hello, with that one's seq; not to one with look=1
+ *                               (since version 2), whose sender only looks.
  *   start name= attempt= id= bundle= log= tty=0|1 stdin=0|1
  *       [restart=always|on-failure [retries=N]]   (since version 2)
  *                            -> ok pid= once the program runs; error name= message=

@@ -11,7 +11,7 @@
 #include "runtime/shim/proto.h"
 
 #define SHIM_CONTAINERS_MAX 64
-#define SHIM_CLIENTS_MAX 4
+#define SHIM_CLIENTS_MAX 16
 #define SHIM_NAME_MAX 64
 
 struct shim_options {

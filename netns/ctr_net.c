@@ -199,12 +199,11 @@ int um_ctr_net_ready(bool *ret, struct um_error *err)
 
 static void add_ports(struct um_buf *b, const struct um_ctr_port *ports, size_t n, bool any)
 {
-	bool first = true;
+	const char *before = "\t\telements = { ";
 
-	um_buf_addf(b,
-		    "	map %s {\n"
-		    "		type inet_proto . %sinet_service : ipv4_addr . inet_service\n",
-		    any ? "ports" : "ports_at", any ? "" : "ipv4_addr . ");
+	um_buf_addf(b, "\tmap %s {\n", any ? "ports" : "ports_at");
+	um_buf_addf(b, "\t\ttype inet_proto . %sinet_service : ", any ? "" : "ipv4_addr . ");
+	um_buf_adds(b, "ipv4_addr . inet_service\n");
 	for (size_t i = 0; i < n; i++) {
 		char host[INET_ADDRSTRLEN], addr[INET_ADDRSTRLEN];
 
@@ -212,13 +211,13 @@ static void add_ports(struct um_buf *b, const struct um_ctr_port *ports, size_t 
 			continue;
 		inet_ntop(AF_INET, &ports[i].host, host, sizeof(host));
 		inet_ntop(AF_INET, &ports[i].addr, addr, sizeof(addr));
-		um_buf_addf(b, "%s%s . %s%s%u : %s . %u",
-			    first ? "		elements = { " : ", ", ports[i].udp ? "udp" : "tcp",
-			    any ? "" : host, any ? "" : " . ", ports[i].host_port, addr,
-			    ports[i].port);
-		first = false;
+		um_buf_addf(b, "%s%s . ", before, ports[i].udp ? "udp" : "tcp");
+		if (!any)
+			um_buf_addf(b, "%s . ", host);
+		um_buf_addf(b, "%u : %s . %u", ports[i].host_port, addr, ports[i].port);
+		before = ", ";
 	}
-	um_buf_adds(b, first ? "	}\n" : " }\n	}\n");
+	um_buf_adds(b, *before == ',' ? " }\n\t}\n" : "\t}\n");
 }
 
 /* %1$s: the containers' range; %2$s: the gateway that each has. What a container sends to itself or

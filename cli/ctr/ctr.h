@@ -179,6 +179,9 @@ int ctr_start(struct ctr *c, struct ctr_start *s, struct um_error *err);
 /* After its end, or that of its shim: gives back what it had of the machine, notes how it ended,
  * and removes it where that was asked. The lock is held. -EBUSY: it runs. */
 int ctr_cleanup(struct ctr *c, struct um_error *err);
+/* ctr_live_open(), behind whoever is about to clean up after it; closed already. False: it has been
+ * removed by that. */
+bool ctr_look(struct ctr *c, struct ctr_live *ret);
 /* Puts right what crashes left. */
 int ctr_heal(struct um_error *err);
 /* Stops it: its signal, then KILL after @seconds (< 0: no end of patience). */

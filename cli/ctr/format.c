@@ -206,8 +206,10 @@ const char *ctr_status_word(const struct ctr *c, const struct ctr_live *l)
 
 	if (l->state == CTR_LIVE_RUNNING)
 		return "running";
-	if (l->state == CTR_LIVE_RESTARTING)
+	if (l->state == CTR_LIVE_RESTARTING || (l->state == CTR_LIVE_STARTING && l->attempt))
 		return "restarting";
+	if (l->state == CTR_LIVE_STARTING)
+		return "created";
 	if (l->state == CTR_LIVE_ENDED || !strcmp(kept, "running"))
 		return "exited";
 	return kept;
@@ -226,7 +228,7 @@ static struct um_json *state_object(struct um_arena *a, const struct ctr *c,
 {
 	struct um_json *o = um_json_new_obj(a);
 	const char *word = ctr_status_word(c, l), *zero = "0001-01-01T00:00:00Z";
-	bool up = l->state == CTR_LIVE_RUNNING, again = l->state == CTR_LIVE_RESTARTING;
+	bool up = l->state == CTR_LIVE_RUNNING, again = !strcmp(word, "restarting");
 	bool lost = !l->state && !strcmp(um_json_get_str(c->state, "Status", ""), "running");
 	int64_t code = lost ? 255 : um_json_get_i64(c->state, "ExitCode", 0);
 

@@ -28,8 +28,11 @@ static int inspect_all(int argc, char **argv, struct um_arena *a, struct um_json
 			code = ctr_fail(&err);
 			continue;
 		}
-		ctr_live_open(c, &l);
-		ctr_live_close(&l);
+		if (!ctr_look(c, &l)) {
+			um_error_set(&err, -ENOENT, "No such container: %s", argv[i]);
+			code = ctr_fail(&err);
+			continue;
+		}
 		um_json_append(list, ctr_inspect(a, c, &l));
 	}
 	return code;

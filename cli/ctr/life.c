@@ -746,6 +746,26 @@ static int heal_one(struct ctr *c, struct um_error *err)
 	return r;
 }
 
+bool ctr_look(struct ctr *c, struct ctr_live *ret)
+{
+	struct um_error ignored = UM_ERROR_INIT;
+
+	ctr_live_open(c, ret);
+	ctr_live_close(ret);
+	if (ret->state != CTR_LIVE_NOT)
+		return true;
+	(void)!heal_one(c, &ignored);
+	if (access(c->dir, F_OK) < 0)
+		return false;
+	/* Somebody else may have noted its end since it was read here. */
+	if (ctr_lock(c, &ignored) < 0)
+		return false;
+	ctr_unlock(c);
+	ctr_live_open(c, ret);
+	ctr_live_close(ret);
+	return true;
+}
+
 /* Folders of runs and addresses whose container is no more: a removal that was cut short. Asked
  * anew for each: a container has its folder before it has these. */
 static bool is_there(const char *prefix)

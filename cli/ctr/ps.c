@@ -286,8 +286,8 @@ static int run_ps(um_unused int argc, um_unused char **argv)
 
 		if (r < 0 || (limit > 0 && n >= limit))
 			break;
-		ctr_live_open(*c, &l);
-		ctr_live_close(&l);
+		if (!ctr_look(*c, &l))
+			continue;
 		if (!o.all && !by_status && limit <= 0 && !ctr_live_up(&l))
 			continue;
 		it = ctr_inspect(a, *c, &l);

@@ -811,6 +811,8 @@ static int sweep_runs(struct um_error *err)
 int ctr_heal(struct um_error *err)
 {
 	_cleanup_(ctr_vec_release) ctr_vec all = UM_VEC_INIT;
+	struct um_error ignored = UM_ERROR_INIT;
+	bool bridge = false;
 	int r = ctr_sweep_store(err);
 
 	if (r == 0)
@@ -818,6 +820,10 @@ int ctr_heal(struct um_error *err)
 	um_vec_foreach (c, &all) {
 		if (r == 0)
 			r = heal_one(*c, err);
+		bridge |= r == 0 && !strcmp(network(*c), "bridge") &&
+			  access((*c)->run_dir, F_OK) == 0;
 	}
+	if (bridge) /* what it cannot do now the next start tells */
+		(void)!ctr_net_heal(&ignored);
 	return r < 0 ? r : sweep_runs(err);
 }

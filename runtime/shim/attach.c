@@ -15,14 +15,6 @@ struct shim_attach shim_attaches[SHIM_ATTACH_MAX];
 #define FOR_EACH_ATTACH(a)                                                                         \
 	for (struct shim_attach *a = shim_attaches; a < shim_attaches + SHIM_ATTACH_MAX; a++)
 
-void shim_attach_init(void)
-{
-	FOR_EACH_ATTACH(a)
-	{
-		a->fd = -1;
-	}
-}
-
 const char *shim_attach_add(int fd, const struct um_shim_msg *m)
 {
 	const char *name = um_shim_get(m, "name");
@@ -31,8 +23,9 @@ const char *shim_attach_add(int fd, const struct um_shim_msg *m)
 		return "attach: name is missing or too long";
 	FOR_EACH_ATTACH(a)
 	{
-		if (a->fd >= 0)
+		if (a->used)
 			continue;
+		a->used = true;
 		a->fd = fd;
 		strcpy(a->name, name);
 		a->in = um_shim_num(m, "stdin", 0) != 0;
@@ -59,13 +52,14 @@ static void drop(struct shim_attach *a)
 	if (a->in && a->once)
 		finish_input(c);
 	a->fd = um_close(a->fd);
+	a->used = false;
 }
 
 bool shim_attach_any(const char *name)
 {
 	FOR_EACH_ATTACH(a)
 	{
-		if (a->fd >= 0 && (!name || !strcmp(a->name, name)))
+		if (a->used && (!name || !strcmp(a->name, name)))
 			return true;
 	}
 	return false;
@@ -80,7 +74,7 @@ bool shim_attach_blocks(const char *name)
 	{
 		struct pollfd p = {a->fd, POLLOUT, 0};
 
-		if (a->fd < 0 || a->gone || strcmp(a->name, name))
+		if (!a->used || a->gone || strcmp(a->name, name))
 			continue;
 		a->blocked = poll(&p, 1, 0) == 0;
 		blocked |= a->blocked;
@@ -99,7 +93,7 @@ void shim_attach_out(const char *name, int stream, char *packet, size_t len)
 	packet[0] = stream ? 'e' : 'o';
 	FOR_EACH_ATTACH(a)
 	{
-		if (a->fd >= 0 && a->out[stream] && !strcmp(a->name, name))
+		if (a->used && a->out[stream] && !strcmp(a->name, name))
 			send_packet(a, packet, len);
 	}
 }
@@ -111,11 +105,12 @@ void shim_attach_end(const char *name, int status)
 
 	FOR_EACH_ATTACH(a)
 	{
-		if (a->fd < 0 || strcmp(a->name, name))
+		if (!a->used || strcmp(a->name, name))
 			continue;
 		send_packet(a, packet, (size_t)n + 1);
 		a->in = false;
-		a->fd = um_close(a->fd);
+		if (a->used)
+			drop(a);
 	}
 }
 
@@ -138,7 +133,7 @@ void shim_attach_poll(int index, struct shim_attach_poll *ret)
 	const struct shim_ctr *c;
 
 	*ret = (struct shim_attach_poll){-1, 0, -1};
-	if (a->fd < 0)
+	if (!a->used)
 		return;
 	c = shim_ctr_find(a->name);
 	if (a->pending && c)
@@ -179,10 +174,12 @@ static void resize(const struct shim_attach *a, const char *text)
 {
 	struct shim_ctr *c = shim_ctr_find(a->name);
 	struct winsize size = {0};
+	char *end;
 
-	if (!c || !c->tty || c->out[0].fd < 0 ||
-	    sscanf(text, "%hu %hu", &size.ws_row, &size.ws_col) != 2)
+	if (!c || !c->tty || c->out[0].fd < 0)
 		return;
+	size.ws_row = (unsigned short)strtoul(text, &end, 10);
+	size.ws_col = (unsigned short)strtoul(end, NULL, 10);
 	(void)ioctl(c->out[0].fd, TIOCSWINSZ, &size);
 }
 

@@ -20,14 +20,11 @@ struct shim_ctr shim_ctrs[SHIM_CONTAINERS_MAX];
 #define FOR_EACH_CTR(c)                                                                            \
 	for (struct shim_ctr *c = shim_ctrs; c < shim_ctrs + SHIM_CONTAINERS_MAX; c++)
 
-void shim_ctr_init(void)
+static void init(struct shim_ctr *c)
 {
-	FOR_EACH_CTR(c)
-	{
-		c->pidfd = c->stdin_fd = c->console_sock = c->log.fd = -1;
-		c->out[0] = (struct shim_stream){-1, NULL, 0, "stdout"};
-		c->out[1] = (struct shim_stream){-1, NULL, 0, "stderr"};
-	}
+	c->pidfd = c->stdin_fd = c->console_sock = c->log.fd = -1;
+	c->out[0] = (struct shim_stream){-1, NULL, 0, "stdout"};
+	c->out[1] = (struct shim_stream){-1, NULL, 0, "stderr"};
 }
 
 struct shim_ctr *shim_ctr_find(const char *name)
@@ -66,7 +63,7 @@ void shim_ctr_client_gone(int client)
 {
 	FOR_EACH_CTR(c)
 	{
-		if (c->start_client == client)
+		if (c->state != SHIM_FREE && c->start_client == client)
 			c->start_client = -1;
 	}
 }
@@ -286,6 +283,7 @@ const char *shim_ctr_start(const struct um_shim_msg *m, int client, long long se
 	}
 	if (!c)
 		return "start: too many containers in this pod";
+	init(c);
 	snprintf(c->name, sizeof(c->name), "%s", name);
 	snprintf(c->id, sizeof(c->id), "%s", id);
 	c->attempt = (int)um_shim_num(m, "attempt", 0);

@@ -129,7 +129,9 @@ static int spawn(const struct um_exec *e, char *const argv[], pid_t *ret)
 			posix_spawn_file_actions_adddup2(&fa, e->fds[i], i);
 	}
 	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	/* With a terminal of its own it does not belong to the caller's, whose end is not its. */
+	posix_spawnattr_setflags(&attr, (short)(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+						(e->tty ? POSIX_SPAWN_SETSID : 0)));
 	sigemptyset(&set);
 	posix_spawnattr_setsigmask(&attr, &set);
 	sigfillset(&set);

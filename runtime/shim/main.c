@@ -317,11 +317,11 @@ static void dispatch(nfds_t n)
 				shim_log_pump(&c->log, &c->out[sources[k].stream], c->name);
 			break;
 		case SRC_ATTACH:
-			if (shim_attaches[i].fd == polls[k].fd)
+			if (shim_attaches[i].used && shim_attaches[i].fd == polls[k].fd)
 				shim_attach_read(i, polls[k].revents);
 			break;
 		case SRC_INPUT:
-			if (shim_attaches[i].pending)
+			if (shim_attaches[i].used && shim_attaches[i].pending)
 				shim_attach_flush(i);
 			break;
 		case SRC_CONSOLE:
@@ -558,8 +558,6 @@ int main(int argc, char **argv)
 	umask(022);
 	setsid();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	shim_ctr_init();
-	shim_attach_init();
 	for (int i = 0; i < SHIM_CLIENTS_MAX; i++)
 		clients[i] = -1;
 	signal_fd = prepare_signals();

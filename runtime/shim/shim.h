@@ -102,7 +102,6 @@ struct shim_ctr {
 
 extern struct shim_ctr shim_ctrs[SHIM_CONTAINERS_MAX];
 
-void shim_ctr_init(void);
 struct shim_ctr *shim_ctr_find(const char *name);
 /* Begins a start; the answer comes later. NULL or why it cannot begin. */
 const char *shim_ctr_start(const struct um_shim_msg *m, int client, long long seq);
@@ -129,8 +128,10 @@ void shim_ctr_describe(const struct shim_ctr *c, struct um_shim_msg *m);
 
 #define SHIM_ATTACH_MAX 8
 
+/* A free one has never been written to: its page costs nothing. The same with containers. */
 struct shim_attach {
-	int fd; /* -1: free */
+	bool used;
+	int fd;
 	char name[SHIM_NAME_MAX];
 	bool in, out[2];
 	bool once;	/* when it goes, the input ends */
@@ -149,7 +150,6 @@ struct shim_attach_poll {
 
 extern struct shim_attach shim_attaches[SHIM_ATTACH_MAX];
 
-void shim_attach_init(void);
 /* Takes the connection over. NULL or why not. */
 const char *shim_attach_add(int fd, const struct um_shim_msg *m);
 bool shim_attach_any(const char *name); /* NULL: to any container */

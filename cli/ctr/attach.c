@@ -172,10 +172,11 @@ static void keep_terminal(int master)
 {
 	char buf[4096];
 
+	signal(SIGHUP,
+	       SIG_IGN); /* the user's terminal may go before the new process has its session */
 	if (fork() != 0)
 		return;
 	setsid();
-	signal(SIGHUP, SIG_IGN);
 	for (int fd = 0; fd < 3; fd++) {
 		int null = open("/dev/null", O_RDWR);
 

@@ -262,7 +262,7 @@ int um_ctr_net_load(const struct um_ctr_net *n, const struct um_ctr_port *ports,
 	int r = parts_open(n, &p, err);
 
 	if (r == 0)
-		r = um_host_check_routes(p.route, "container range", &p.range, err);
+		r = um_host_check_routes(p.route, "container range", &p.range, 0, err);
 	if (r == 0)
 		r = um_host_forward(n->state_dir, &changed, err);
 	if (r < 0)

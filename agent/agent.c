@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "netns/ctr_net.h"
 #include "netns/foreign.h"
 #include "netns/services.h"
 #include "rootfs/rootfs.h"
@@ -67,6 +68,8 @@ static bool keep_snapshot(void *arg, const char *id)
 {
 	char uid[37];
 
+	if (!strncmp(id, UM_CTR_UID_PREFIX, strlen(UM_CTR_UID_PREFIX)))
+		return true; /* of a container that is no pod's */
 	if (strlen(id) < 37)
 		return false;
 	memcpy(uid, id, 36);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "agent/oci_defaults.h"
 #include "base/quantity.h"
 
 struct maker {
@@ -66,14 +67,14 @@ static struct um_json *process_args(const struct maker *m, const struct um_json 
 	return out;
 }
 
-static const char *const default_caps[] = {
+const char *const um_oci_default_caps[] = {
 	"CAP_AUDIT_WRITE", "CAP_CHOWN",	  "CAP_DAC_OVERRIDE",	  "CAP_FOWNER",	    "CAP_FSETID",
 	"CAP_KILL",	   "CAP_MKNOD",	  "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",    "CAP_SETFCAP",
 	"CAP_SETGID",	   "CAP_SETPCAP", "CAP_SETUID",		  "CAP_SYS_CHROOT", NULL,
 };
 
 /* All capabilities that a container can be given. */
-static const char *const all_caps[] = {
+const char *const um_oci_all_caps[] = {
 	"CAP_AUDIT_CONTROL",   "CAP_AUDIT_READ",   "CAP_AUDIT_WRITE",
 	"CAP_BLOCK_SUSPEND",   "CAP_BPF",	   "CAP_CHECKPOINT_RESTORE",
 	"CAP_CHOWN",	       "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH",
@@ -118,7 +119,7 @@ static bool has_cap(const struct maker *m, const char *cap)
 		return host_has(m, cap);
 	if (names_cap(drop, cap))
 		return false;
-	for (const char *const *d = default_caps; *d; d++)
+	for (const char *const *d = um_oci_default_caps; *d; d++)
 		if (!strcmp(*d, cap))
 			return true;
 	return false;
@@ -132,7 +133,7 @@ static struct um_json *capabilities(const struct maker *m)
 	for (size_t i = 0; i < UM_ARRAY_LEN(sets); i++) {
 		struct um_json *list = um_json_new_arr(m->a);
 
-		for (const char *const *cap = all_caps; *cap; cap++)
+		for (const char *const *cap = um_oci_all_caps; *cap; cap++)
 			if (has_cap(m, *cap))
 				um_json_append(list, um_json_new_str(m->a, *cap));
 		um_json_set(m->a, out, sets[i], list);
@@ -354,7 +355,7 @@ static struct um_json *resources(const struct maker *m)
 	return o;
 }
 
-static const char *const masked[] = {
+const char *const um_oci_masked[] = {
 	"/proc/acpi",
 	"/proc/asound",
 	"/proc/interrupts",
@@ -369,7 +370,7 @@ static const char *const masked[] = {
 	"/sys/firmware",
 	NULL,
 };
-static const char *const readonly[] = {
+const char *const um_oci_readonly[] = {
 	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL,
 };
 
@@ -385,8 +386,8 @@ static struct um_json *linux_part(const struct maker *m)
 			um_arena_printf(m->a, "%s/%s-%d", path, m->c->name, m->c->attempt));
 	um_json_set(m->a, o, "resources", resources(m));
 	if (!m->privileged) {
-		um_json_set(m->a, o, "maskedPaths", strings(m->a, masked));
-		um_json_set(m->a, o, "readonlyPaths", strings(m->a, readonly));
+		um_json_set(m->a, o, "maskedPaths", strings(m->a, um_oci_masked));
+		um_json_set(m->a, o, "readonlyPaths", strings(m->a, um_oci_readonly));
 	}
 	return o;
 }
@@ -455,20 +456,27 @@ static const struct {
 	{"vhangup", "CAP_SYS_TTY_CONFIG"},
 };
 
-static struct um_json *default_seccomp(const struct maker *m)
+struct um_json *um_oci_default_seccomp(struct um_arena *a,
+				       bool (*allowed)(const void *arg, const char *cap),
+				       const void *arg)
 {
-	struct um_json *o = um_json_new_obj(m->a), *rules, *rule, *names;
+	struct um_json *o = um_json_new_obj(a), *rules, *rule, *names;
 
-	um_json_set_str(m->a, o, "defaultAction", "SCMP_ACT_ALLOW");
-	rules = um_json_set(m->a, o, "syscalls", um_json_new_arr(m->a));
-	rule = um_json_append(rules, um_json_new_obj(m->a));
-	names = um_json_set(m->a, rule, "names", um_json_new_arr(m->a));
+	um_json_set_str(a, o, "defaultAction", "SCMP_ACT_ALLOW");
+	rules = um_json_set(a, o, "syscalls", um_json_new_arr(a));
+	rule = um_json_append(rules, um_json_new_obj(a));
+	names = um_json_set(a, rule, "names", um_json_new_arr(a));
 	for (size_t i = 0; i < UM_ARRAY_LEN(default_refused); i++)
-		if (!default_refused[i].unless || !has_cap(m, default_refused[i].unless))
-			um_json_append(names, um_json_new_str(m->a, default_refused[i].name));
-	um_json_set_str(m->a, rule, "action", "SCMP_ACT_ERRNO");
-	um_json_set_i64(m->a, rule, "errnoRet", EPERM);
+		if (!default_refused[i].unless || !allowed(arg, default_refused[i].unless))
+			um_json_append(names, um_json_new_str(a, default_refused[i].name));
+	um_json_set_str(a, rule, "action", "SCMP_ACT_ERRNO");
+	um_json_set_i64(a, rule, "errnoRet", EPERM);
 	return o;
+}
+
+static bool maker_has_cap(const void *m, const char *cap)
+{
+	return has_cap(m, cap);
 }
 
 /* The container's profile, else the pod's. */
@@ -486,7 +494,7 @@ static int add_seccomp(const struct maker *m, struct um_json *linux_obj)
 		return um_error_set(m->err, -EOPNOTSUPP,
 				    "securityContext.seccompProfile: type %s is not supported yet",
 				    type);
-	um_json_set(m->a, linux_obj, "seccomp", default_seccomp(m));
+	um_json_set(m->a, linux_obj, "seccomp", um_oci_default_seccomp(m->a, maker_has_cap, m));
 	return 0;
 }
 

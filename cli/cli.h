@@ -14,7 +14,7 @@ struct cli_verb {
 	int (*run)(int argc, char **argv);
 };
 
-extern const struct cli_verb cli_agent, cli_image, cli_server, cli_up, cli_down;
+extern const struct cli_verb cli_agent, cli_image, cli_server, cli_up, cli_down, cli_ctr, cli_run;
 
 /* One option of a daemon: a long flag, and a key of the same name in the config file. */
 struct cli_option {

@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 
 static const struct cli_verb *const verbs[] = {
-	&cli_up, &cli_down, &cli_server, &cli_agent, &cli_image,
+	&cli_up, &cli_down, &cli_server, &cli_agent, &cli_image, &cli_ctr, &cli_run,
 };
 
 static void usage(FILE *f)

@@ -11,6 +11,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/vec.h"
+#include "netns/ctr_net.h"
 #include "netns/host.h"
 #include "netns/ipam.h"
 #include "netns/rules.h"
@@ -87,6 +88,13 @@ struct claim {
 	struct um_error *err;
 };
 
+/* Containers without an agent have links of the same kind, which are not the pods' network's. */
+static bool is_pod_link(const struct um_link *l)
+{
+	return um_veth_is_ours(l) &&
+	       strncmp(l->alias, UM_CTR_UID_PREFIX, strlen(UM_CTR_UID_PREFIX)) != 0;
+}
+
 /* A route to a pod whose address file was lost: the address stays taken. */
 static int claim_route(void *arg, uint32_t addr, int ifindex)
 {
@@ -98,7 +106,7 @@ static int claim_route(void *arg, uint32_t addr, int ifindex)
 		return 0;
 	if (r < 0)
 		return um_nl_fail(c->net->route, c->err, r, "look at link %d", ifindex);
-	return um_veth_is_ours(&l) ? um_ipam_claim(c->net->ipam, l.alias, addr, c->err) : 0;
+	return is_pod_link(&l) ? um_ipam_claim(c->net->ipam, l.alias, addr, c->err) : 0;
 }
 
 int um_net_open(const struct um_net_config *cfg, struct um_net **ret, struct um_error *err)
@@ -279,7 +287,7 @@ static int add_uid(void *arg, const char *uid)
 
 static int add_link(void *arg, const struct um_link *l)
 {
-	return um_veth_is_ours(l) ? add_uid(arg, l->alias) : 0;
+	return is_pod_link(l) ? add_uid(arg, l->alias) : 0;
 }
 
 /* Every uid that has an address or a link, some twice. */

@@ -20,14 +20,11 @@ struct shim_ctr shim_ctrs[SHIM_CONTAINERS_MAX];
 #define FOR_EACH_CTR(c)                                                                            \
 	for (struct shim_ctr *c = shim_ctrs; c < shim_ctrs + SHIM_CONTAINERS_MAX; c++)
 
-void shim_ctr_init(void)
+static void init(struct shim_ctr *c)
 {
-	FOR_EACH_CTR(c)
-	{
-		c->pidfd = c->stdin_fd = c->console_sock = c->log.fd = -1;
-		c->out[0] = (struct shim_stream){-1, NULL, 0, "stdout"};
-		c->out[1] = (struct shim_stream){-1, NULL, 0, "stderr"};
-	}
+	c->pidfd = c->stdin_fd = c->console_sock = c->log.fd = -1;
+	c->out[0] = (struct shim_stream){-1, NULL, 0, "stdout"};
+	c->out[1] = (struct shim_stream){-1, NULL, 0, "stderr"};
 }
 
 struct shim_ctr *shim_ctr_find(const char *name)
@@ -46,7 +43,17 @@ bool shim_ctr_any_alive(void)
 {
 	FOR_EACH_CTR(c)
 	{
-		if (c->state == SHIM_STARTING || c->state == SHIM_RUNNING)
+		if (c->state != SHIM_FREE && c->state != SHIM_EXITED)
+			return true;
+	}
+	return false;
+}
+
+bool shim_ctr_any(void)
+{
+	FOR_EACH_CTR(c)
+	{
+		if (c->state != SHIM_FREE)
 			return true;
 	}
 	return false;
@@ -56,7 +63,7 @@ void shim_ctr_client_gone(int client)
 {
 	FOR_EACH_CTR(c)
 	{
-		if (c->start_client == client)
+		if (c->state != SHIM_FREE && c->start_client == client)
 			c->start_client = -1;
 	}
 }
@@ -148,15 +155,34 @@ static int make_stdio(struct shim_ctr *c, bool tty, bool keep_stdin, struct chil
 	return r == 0 && io->fd[0] >= 0 && io->fd[1] >= 0 && io->fd[2] >= 0 ? 0 : -1;
 }
 
-static int spawn_helper(struct shim_ctr *c, const char *bundle, const char *console,
-			const struct child_stdio *io)
+/* Runs umiak-oci as a child with these three descriptors. 0 or an errno. */
+static int spawn_oci(struct shim_ctr *c, char *const argv[], const int fds[3])
 {
-	char pid_file[600], err_file[600];
-	char *argv[26];
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
 	sigset_t set;
-	int n = 0, r;
+	int r;
+
+	posix_spawn_file_actions_init(&fa);
+	for (int i = 0; i < 3; i++)
+		posix_spawn_file_actions_adddup2(&fa, fds[i], i);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	sigemptyset(&set);
+	posix_spawnattr_setsigmask(&attr, &set);
+	sigfillset(&set);
+	posix_spawnattr_setsigdefault(&attr, &set);
+	r = posix_spawn(&c->helper, shim_opt.oci, &fa, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&fa);
+	return r;
+}
+
+static int spawn_helper(struct shim_ctr *c, const char *console, const struct child_stdio *io)
+{
+	char pid_file[600], err_file[600];
+	char *argv[26];
+	int n = 0;
 
 	side_path(c, "pid", pid_file, sizeof(pid_file));
 	side_path(c, "err", err_file, sizeof(err_file));
@@ -174,7 +200,7 @@ static int spawn_helper(struct shim_ctr *c, const char *bundle, const char *cons
 	ARG("--detach");
 	ARG("--as-sibling");
 	ARG("--bundle");
-	ARG(bundle);
+	ARG(c->bundle);
 	ARG("--pid-file");
 	ARG(pid_file);
 	if (console) {
@@ -184,33 +210,67 @@ static int spawn_helper(struct shim_ctr *c, const char *bundle, const char *cons
 	ARG(c->id);
 	ARG(NULL);
 #undef ARG
-	posix_spawn_file_actions_init(&fa);
-	for (int i = 0; i < 3; i++)
-		posix_spawn_file_actions_adddup2(&fa, io->fd[i], i);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	sigemptyset(&set);
-	posix_spawnattr_setsigmask(&attr, &set);
-	sigfillset(&set);
-	posix_spawnattr_setsigdefault(&attr, &set);
-	r = posix_spawn(&c->helper, shim_opt.oci, &fa, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&fa);
+	return spawn_oci(c, argv, io->fd);
+}
+
+/* `umiak-oci delete`: an id is taken until then. */
+static int spawn_delete(struct shim_ctr *c)
+{
+	char *argv[8];
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), n = 0, r;
+	const int fds[3] = {null, null, null};
+
+#define ARG(s) (argv[n++] = (char *)(uintptr_t)(s))
+	ARG(shim_opt.oci);
+	ARG("--root");
+	ARG(shim_opt.oci_root);
+	ARG("delete");
+	ARG("--force");
+	ARG(c->id);
+	ARG(NULL);
+#undef ARG
+	r = null < 0 ? errno : spawn_oci(c, argv, fds);
+	um_close(null);
 	return r;
+}
+
+static const char *run(struct shim_ctr *c)
+{
+	struct child_stdio io;
+	char console[600];
+	int r;
+
+	c->told_end = false;
+	if (make_stdio(c, c->tty, c->keep_stdin, &io) < 0 ||
+	    (c->tty && listen_console(c, console, sizeof(console)) < 0)) {
+		close_stdio(&io);
+		return "start: cannot make pipes or the terminal's socket";
+	}
+	r = spawn_helper(c, c->tty ? console : NULL, &io);
+	close_stdio(&io);
+	if (r != 0)
+		return "start: cannot run umiak-oci";
+	c->state = SHIM_STARTING;
+	return NULL;
+}
+
+static enum shim_restart restart_policy(const char *text)
+{
+	return !text			     ? SHIM_RESTART_NO
+	       : !strcmp(text, "always")     ? SHIM_RESTART_ALWAYS
+	       : !strcmp(text, "on-failure") ? SHIM_RESTART_ON_FAILURE
+					     : SHIM_RESTART_NO;
 }
 
 const char *shim_ctr_start(const struct um_shim_msg *m, int client, long long seq)
 {
 	const char *name = um_shim_get(m, "name"), *id = um_shim_get(m, "id");
 	const char *bundle = um_shim_get(m, "bundle"), *log = um_shim_get(m, "log");
-	bool tty = um_shim_num(m, "tty", 0) != 0;
-	struct child_stdio io;
+	const char *why;
 	struct shim_ctr *c = NULL;
-	char console[600];
-	int r;
 
 	if (!valid_name(name, sizeof(c->name)) || !valid_name(id, sizeof(c->id)) || !bundle ||
-	    !log || strlen(log) >= sizeof(c->log.path))
+	    strlen(bundle) >= sizeof(c->bundle) || !log || strlen(log) >= sizeof(c->log.path))
 		return "start: name, id, bundle or log is missing or not valid";
 	if (shim_ctr_find(name))
 		return "start: a container of that name is there; forget it first";
@@ -223,6 +283,7 @@ const char *shim_ctr_start(const struct um_shim_msg *m, int client, long long se
 	}
 	if (!c)
 		return "start: too many containers in this pod";
+	init(c);
 	snprintf(c->name, sizeof(c->name), "%s", name);
 	snprintf(c->id, sizeof(c->id), "%s", id);
 	c->attempt = (int)um_shim_num(m, "attempt", 0);
@@ -231,20 +292,17 @@ const char *shim_ctr_start(const struct um_shim_msg *m, int client, long long se
 	c->log.dropped = 0;
 	shim_log_open(&c->log, log);
 	UM_FAULT("shim.start");
-	if (make_stdio(c, tty, um_shim_num(m, "stdin", 0) != 0, &io) < 0 ||
-	    (tty && listen_console(c, console, sizeof(console)) < 0)) {
-		close_stdio(&io);
+	strcpy(c->bundle, bundle);
+	c->tty = um_shim_num(m, "tty", 0) != 0;
+	c->keep_stdin = um_shim_num(m, "stdin", 0) != 0;
+	c->restart = restart_policy(um_shim_get(m, "restart"));
+	c->retries = (int)um_shim_num(m, "retries", 0);
+	c->stopping = false;
+	c->back_off_ns = 0;
+	why = run(c);
+	if (why)
 		release(c);
-		return "start: cannot make pipes or the terminal's socket";
-	}
-	r = spawn_helper(c, bundle, tty ? console : NULL, &io);
-	close_stdio(&io);
-	if (r != 0) {
-		release(c);
-		return "start: cannot run umiak-oci";
-	}
-	c->state = SHIM_STARTING;
-	return NULL;
+	return why;
 }
 
 void shim_ctr_console(struct shim_ctr *c)
@@ -284,8 +342,9 @@ void shim_ctr_describe(const struct shim_ctr *c, struct um_shim_msg *m)
 	um_shim_add(m, "state",
 		    c->state == SHIM_EXITED	? "exited"
 		    : c->state == SHIM_STARTING ? "starting"
-						: "running");
-	if (c->state == SHIM_EXITED) {
+		    : c->state == SHIM_RUNNING	? "running"
+						: "restarting");
+	if (c->state != SHIM_STARTING && c->state != SHIM_RUNNING) {
 		um_shim_add_num(m, "finished", c->finished_ns);
 		um_shim_add_num(m, "status", c->status);
 	}
@@ -297,6 +356,117 @@ static void tell(const struct shim_ctr *c)
 
 	shim_ctr_describe(c, &m);
 	shim_broadcast(&m);
+}
+
+/* ---- starting again ---- */
+
+#define BACK_OFF_FIRST_NS INT64_C(100000000)
+#define BACK_OFF_MOST_NS INT64_C(60000000000)
+#define STEADY_NS INT64_C(10000000000) /* a run that long forgets earlier back-offs */
+
+static void plan_restart(struct shim_ctr *c)
+{
+	bool failed = !WIFEXITED(c->status) || WEXITSTATUS(c->status);
+	int64_t now = shim_mono_ns();
+
+	if (c->stopping || c->restart == SHIM_RESTART_NO ||
+	    (c->restart == SHIM_RESTART_ON_FAILURE &&
+	     (!failed || (c->retries && c->attempt >= c->retries))))
+		return;
+	if (now - c->mono_start_ns >= STEADY_NS)
+		c->back_off_ns = 0;
+	c->back_off_ns = !c->back_off_ns			 ? BACK_OFF_FIRST_NS
+			 : c->back_off_ns * 2 > BACK_OFF_MOST_NS ? BACK_OFF_MOST_NS
+								 : c->back_off_ns * 2;
+	c->restart_ns = now + c->back_off_ns;
+	c->state = SHIM_WAITING;
+}
+
+void shim_ctr_no_restart(struct shim_ctr *c)
+{
+	c->stopping = true;
+	if (c->state != SHIM_WAITING)
+		return;
+	c->state = SHIM_EXITED;
+	tell(c);
+}
+
+static void try_again(struct shim_ctr *c, const char *what)
+{
+	(void)!write(STDERR_FILENO, what, strlen(what));
+	c->state = SHIM_EXITED;
+	c->status = 127 << 8;
+	plan_restart(c);
+	tell(c);
+}
+
+static void restart(struct shim_ctr *c)
+{
+	shim_attach_end(c->name, c->status);
+	shim_stream_close(&c->log, &c->out[0]);
+	shim_stream_close(&c->log, &c->out[1]);
+	c->state = SHIM_RESETTING;
+	c->start_client = -1;
+	if (spawn_delete(c) != 0)
+		try_again(c, "cannot run umiak-oci\n");
+}
+
+/* The earlier run's remains are gone. */
+static void reset_done(struct shim_ctr *c)
+{
+	char path[600];
+	const char *why;
+
+	if (c->stopping) {
+		c->state = SHIM_EXITED;
+		tell(c);
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/%s.%d.exit", shim_opt.dir, c->name, c->attempt);
+	(void)unlink(path);
+	c->attempt++;
+	c->mono_start_ns = shim_mono_ns();
+	why = run(c);
+	if (why)
+		try_again(c, why);
+}
+
+int shim_ctr_timers(void)
+{
+	int64_t now = shim_mono_ns(), next = -1;
+
+	FOR_EACH_CTR(c)
+	{
+		if (c->state == SHIM_WAITING && c->restart_ns <= now)
+			restart(c);
+		if (c->state == SHIM_WAITING && (next < 0 || c->restart_ns - now < next))
+			next = c->restart_ns - now;
+	}
+	return next < 0 ? -1 : (int)(next / 1000000 + 1);
+}
+
+static bool drained(const struct shim_ctr *c)
+{
+	for (int i = 0; i < 2; i++) {
+		int left = 0;
+
+		if (c->out[i].fd >= 0 &&
+		    (c->tty || ioctl(c->out[i].fd, FIONREAD, &left) < 0 || left))
+			return false;
+	}
+	return true;
+}
+
+void shim_ctr_tell_ends(void)
+{
+	FOR_EACH_CTR(c)
+	{
+		if ((c->state != SHIM_EXITED && c->state != SHIM_WAITING) || c->told_end ||
+		    !drained(c))
+			continue;
+		c->told_end = true;
+		shim_attach_end(c->name, c->status);
+	}
 }
 
 static ssize_t read_small(const char *path, char *buf, size_t size)
@@ -333,18 +503,19 @@ static void exited(struct shim_ctr *c, int status)
 	c->state = SHIM_EXITED;
 	c->pidfd = um_close(c->pidfd);
 	c->stdin_fd = um_close(c->stdin_fd);
-	for (int i = 0; i < 2; i++) /* what it wrote last; a bounded number of turns */
+	for (int i = 0; i < 2 && !shim_attach_any(c->name); i++) /* what it wrote last; bounded */
 		for (int turns = 0; c->out[i].fd >= 0 && turns < 64; turns++) {
 			int before = c->out[i].fd;
 			int left = 0;
 
-			shim_log_pump(&c->log, &c->out[i]);
+			shim_log_pump(&c->log, &c->out[i], c->name);
 			if (c->out[i].fd == before && (ioctl(before, FIONREAD, &left) < 0 || !left))
 				break;
 		}
 	UM_FAULT("shim.before-exit-record");
 	write_exit_record(c);
 	UM_FAULT("shim.after-exit-record");
+	plan_restart(c);
 	tell(c);
 }
 
@@ -384,6 +555,11 @@ static void start_failed(struct shim_ctr *c, int status)
 	um_shim_add(&m, "name", c->name);
 	um_shim_add(&m, "message", text);
 	shim_send(c->start_client, &m);
+	if (c->attempt && c->restart != SHIM_RESTART_NO) {
+		c->started_ns = c->finished_ns = shim_wall_ns();
+		try_again(c, text);
+		return;
+	}
 	release(c);
 }
 
@@ -404,6 +580,7 @@ static void started(struct shim_ctr *c)
 	(void)unlink(path);
 	c->state = SHIM_RUNNING;
 	c->started_ns = shim_wall_ns();
+	c->mono_start_ns = shim_mono_ns();
 	c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
 	UM_FAULT("shim.started");
 	um_shim_begin(&m, "ok");
@@ -426,6 +603,11 @@ static void on_child(pid_t pid, int status)
 				start_failed(c, status);
 			return;
 		}
+		if (c->state == SHIM_RESETTING && c->helper == pid) {
+			c->helper = 0;
+			reset_done(c);
+			return;
+		}
 		if (c->state == SHIM_RUNNING && c->pid == pid) {
 			exited(c, status);
 			return;
@@ -437,7 +619,7 @@ static bool any_starting(void)
 {
 	FOR_EACH_CTR(c)
 	{
-		if (c->state == SHIM_STARTING)
+		if (c->state == SHIM_STARTING || c->state == SHIM_RESETTING)
 			return true;
 	}
 	return false;
@@ -452,7 +634,8 @@ void shim_ctr_reap(void)
 	 * it until the helper has told its number. */
 	FOR_EACH_CTR(c)
 	{
-		if (c->state == SHIM_STARTING && waitpid(c->helper, &status, WNOHANG) == c->helper)
+		if ((c->state == SHIM_STARTING || c->state == SHIM_RESETTING) &&
+		    waitpid(c->helper, &status, WNOHANG) == c->helper)
 			on_child(c->helper, status);
 		if (c->state == SHIM_RUNNING && waitpid(c->pid, &status, WNOHANG) == c->pid)
 			on_child(c->pid, status);

@@ -14,13 +14,24 @@
 
 #define LINE_MAX_BYTES 16384 /* longer lines are cut into P records */
 
-static char chunk[LINE_MAX_BYTES]; /* what one read brings; shared by all streams */
+/* What one read brings; shared by all streams. The first byte is the kind of an attached client's
+ * packet. */
+static char packet[1 + LINE_MAX_BYTES];
+static char *const chunk = packet + 1;
 
 int64_t shim_wall_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t shim_mono_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
@@ -217,10 +228,10 @@ void shim_stream_close(struct shim_log *log, struct shim_stream *s)
 	s->fd = -1;
 }
 
-void shim_log_pump(struct shim_log *log, struct shim_stream *s)
+void shim_log_pump(struct shim_log *log, struct shim_stream *s, const char *name)
 {
 	const char *p = chunk, *end, *nl;
-	ssize_t n = read(s->fd, chunk, sizeof(chunk));
+	ssize_t n = read(s->fd, chunk, LINE_MAX_BYTES);
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
@@ -228,6 +239,7 @@ void shim_log_pump(struct shim_log *log, struct shim_stream *s)
 		shim_stream_close(log, s);
 		return;
 	}
+	shim_attach_out(name, s->name[3] == 'e', packet, (size_t)n + 1);
 	for (end = chunk + n; p < end; p = nl + 1) {
 		nl = memchr(p, '\n', (size_t)(end - p));
 		if (!nl) {

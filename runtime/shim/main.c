@@ -23,7 +23,8 @@ struct shim_options shim_opt = {
 };
 
 static struct shim_namespaces namespaces;
-static int clients[SHIM_CLIENTS_MAX] = {-1, -1, -1, -1};
+static int clients[SHIM_CLIENTS_MAX];
+static bool holds[SHIM_CLIENTS_MAX]; /* it cleans up after the container itself */
 static bool quitting;
 static int join_fds;
 
@@ -33,6 +34,7 @@ static int join_fds;
 static void drop_client(int client)
 {
 	clients[client] = um_close(clients[client]);
+	holds[client] = false;
 	shim_ctr_client_gone(client);
 }
 
@@ -70,7 +72,7 @@ static void answer_ok(int client, long long seq)
 	shim_send(client, &m);
 }
 
-static void do_hello(int client, long long seq, um_unused const struct um_shim_msg *req)
+static void do_hello(int client, long long seq, const struct um_shim_msg *req)
 {
 	struct um_shim_msg m;
 
@@ -78,7 +80,8 @@ static void do_hello(int client, long long seq, um_unused const struct um_shim_m
 		if (shim_ctrs[i].state == SHIM_FREE)
 			continue;
 		shim_ctr_describe(&shim_ctrs[i], &m);
-		if (shim_ctrs[i].state == SHIM_STARTING) { /* whoever asks last gets the answer */
+		/* Whoever asks last gets the answer, but for those who only look. */
+		if (shim_ctrs[i].state == SHIM_STARTING && !um_shim_num(req, "look", 0)) {
 			shim_ctrs[i].start_client = client;
 			shim_ctrs[i].start_seq = seq;
 			um_shim_add_num(&m, "seq", seq);
@@ -111,6 +114,8 @@ static void do_signal(int client, long long seq, const struct um_shim_msg *req)
 	long long number = um_shim_num(req, "number", -1);
 	int r = !c ? -ESRCH : number < 1 || number > 64 ? -EINVAL : shim_ctr_signal(c, (int)number);
 
+	if (c && um_shim_num(req, "stop", 0))
+		shim_ctr_no_restart(c);
 	if (r < 0)
 		shim_answer_error(client, seq, -r,
 				  r == -ESRCH ? "the container is not running" : "no such signal");
@@ -141,12 +146,34 @@ static void do_quit(int client, long long seq, um_unused const struct um_shim_ms
 	quitting = true;
 }
 
+/* The connection is no longer one of requests. */
+static void do_attach(int client, long long seq, const struct um_shim_msg *req)
+{
+	int fd = fcntl(clients[client], F_DUPFD_CLOEXEC, 3);
+	const char *why = fd < 0 ? "attach: no descriptor" : shim_attach_add(fd, req);
+
+	if (why) {
+		um_close(fd);
+		shim_answer_error(client, seq, EAGAIN, why);
+		return;
+	}
+	answer_ok(client, seq);
+	if (clients[client] >= 0)
+		drop_client(client);
+}
+
+static void do_hold(int client, long long seq, um_unused const struct um_shim_msg *req)
+{
+	holds[client] = true;
+	answer_ok(client, seq);
+}
+
 static const struct {
 	const char *kind;
 	void (*fn)(int client, long long seq, const struct um_shim_msg *m);
 } verbs[] = {
-	{"hello", do_hello},   {"start", do_start}, {"signal", do_signal},
-	{"forget", do_forget}, {"quit", do_quit},
+	{"hello", do_hello}, {"start", do_start},   {"signal", do_signal}, {"forget", do_forget},
+	{"quit", do_quit},   {"attach", do_attach}, {"hold", do_hold},
 };
 
 static void on_client(int i)
@@ -184,31 +211,62 @@ static void on_listen(int fd)
 			return;
 		}
 	}
-	/* A new agent matters more than what an old one left: the first place is given up. */
-	drop_client(0);
-	clients[0] = conn;
+	/* A new agent matters more than what an old one left: a place is given up, but not that of
+	 * who cleans up behind a container. */
+	for (int i = 0; i < SHIM_CLIENTS_MAX; i++) {
+		if (holds[i])
+			continue;
+		drop_client(i);
+		clients[i] = conn;
+		return;
+	}
+	close(conn);
 }
 
 /* ---- the loop ---- */
 
-enum source { SRC_LISTEN, SRC_SIGNAL, SRC_CLIENT, SRC_STREAM, SRC_CONSOLE };
+enum source { SRC_LISTEN, SRC_SIGNAL, SRC_CLIENT, SRC_STREAM, SRC_CONSOLE, SRC_ATTACH, SRC_INPUT };
 
-#define POLL_MAX (2 + SHIM_CLIENTS_MAX + SHIM_CONTAINERS_MAX * 3)
+#define POLL_MAX (2 + SHIM_CLIENTS_MAX + SHIM_ATTACH_MAX * 2 + SHIM_CONTAINERS_MAX * 3)
 
 static struct pollfd polls[POLL_MAX];
 static struct {
 	uint8_t source, index, stream;
 } sources[POLL_MAX];
 
-static nfds_t add_poll(nfds_t n, int fd, enum source s, int index, int stream)
+static nfds_t add_events(nfds_t n, int fd, short events, enum source s, int index, int stream)
 {
 	if (fd < 0)
 		return n;
-	polls[n] = (struct pollfd){fd, POLLIN, 0};
+	polls[n] = (struct pollfd){fd, events, 0};
 	sources[n].source = (uint8_t)s;
 	sources[n].index = (uint8_t)index;
 	sources[n].stream = (uint8_t)stream;
 	return n + 1;
+}
+
+static nfds_t add_poll(nfds_t n, int fd, enum source s, int index, int stream)
+{
+	return add_events(n, fd, POLLIN, s, index, stream);
+}
+
+static nfds_t add_attached(nfds_t n)
+{
+	for (int i = 0; i < SHIM_ATTACH_MAX; i++) {
+		struct shim_attach_poll p;
+
+		shim_attach_poll(i, &p);
+		n = add_events(n, p.fd, p.events, SRC_ATTACH, i, 0);
+		n = add_events(n, p.input_fd, POLLOUT, SRC_INPUT, i, 0);
+	}
+	return n;
+}
+
+/* What umiak-oci says while it starts a container is no output of it. */
+static bool streams_wait(const struct shim_ctr *c)
+{
+	return shim_attach_any(c->name) &&
+	       (c->state == SHIM_STARTING || shim_attach_blocks(c->name));
 }
 
 static nfds_t collect(int listen_fd, int signal_fd)
@@ -221,11 +279,13 @@ static nfds_t collect(int listen_fd, int signal_fd)
 	for (int i = 0; i < SHIM_CONTAINERS_MAX; i++) {
 		if (shim_ctrs[i].state == SHIM_FREE)
 			continue;
-		n = add_poll(n, shim_ctrs[i].out[0].fd, SRC_STREAM, i, 0);
-		n = add_poll(n, shim_ctrs[i].out[1].fd, SRC_STREAM, i, 1);
+		if (!streams_wait(&shim_ctrs[i])) {
+			n = add_poll(n, shim_ctrs[i].out[0].fd, SRC_STREAM, i, 0);
+			n = add_poll(n, shim_ctrs[i].out[1].fd, SRC_STREAM, i, 1);
+		}
 		n = add_poll(n, shim_ctrs[i].console_sock, SRC_CONSOLE, i, 0);
 	}
-	return n;
+	return add_attached(n); /* last: now it is known whom the streams wait for */
 }
 
 static void dispatch(nfds_t n)
@@ -234,7 +294,7 @@ static void dispatch(nfds_t n)
 
 	for (nfds_t k = 0; k < n; k++) {
 		int i = sources[k].index;
-		struct shim_ctr *c = &shim_ctrs[i];
+		struct shim_ctr *c = &shim_ctrs[i]; /* of a stream or console */
 		struct signalfd_siginfo si;
 
 		if (!polls[k].revents)
@@ -254,7 +314,15 @@ static void dispatch(nfds_t n)
 			break;
 		case SRC_STREAM:
 			if (c->out[sources[k].stream].fd == polls[k].fd)
-				shim_log_pump(&c->log, &c->out[sources[k].stream]);
+				shim_log_pump(&c->log, &c->out[sources[k].stream], c->name);
+			break;
+		case SRC_ATTACH:
+			if (shim_attaches[i].used && shim_attaches[i].fd == polls[k].fd)
+				shim_attach_read(i, polls[k].revents);
+			break;
+		case SRC_INPUT:
+			if (shim_attaches[i].used && shim_attaches[i].pending)
+				shim_attach_flush(i);
 			break;
 		case SRC_CONSOLE:
 			if (c->console_sock == polls[k].fd)
@@ -283,7 +351,7 @@ static int listen_socket(char *path, size_t size)
 	}
 	memcpy(addr.sun_path, path, (size_t)n + 1);
 	(void)unlink(path);
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 4) < 0) {
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 64) < 0) {
 		close(fd);
 		return -1;
 	}
@@ -326,7 +394,9 @@ static const char usage[] =
 	"  --log-max-files N keep N log files (5)\n"
 	"  --join-fds N      write \"0\" to the N descriptors from 10 on: cgroup files to join\n"
 	"  --ready-fd N      write \"ready pid= net= ipc= uts= pid_ns=\" or \"error: ...\" there\n"
-	"  --help, --version\n";
+	"  --help, --version\n"
+	"  -- PROGRAM ARGS   executed in the shim's place once all containers have ended, unless\n"
+	"                    somebody connected has asked to do that\n";
 
 static int parse_options(int argc, char **argv)
 {
@@ -398,9 +468,12 @@ static int parse_options(int argc, char **argv)
 			return -1;
 		}
 	}
-	return optind == argc && shim_opt.dir && shim_opt.uid && shim_opt.oci &&
-			       shim_opt.oci_root && shim_opt.log_max_bytes >= 4096 &&
-			       shim_opt.log_max_files >= 1 && shim_opt.log_max_files <= 100
+	if (optind < argc && !strcmp(argv[optind - 1], "--"))
+		shim_opt.end_argv = argv + optind;
+	return (optind == argc || shim_opt.end_argv) && shim_opt.dir && shim_opt.uid &&
+			       shim_opt.oci && shim_opt.oci_root &&
+			       shim_opt.log_max_bytes >= 4096 && shim_opt.log_max_files >= 1 &&
+			       shim_opt.log_max_files <= 100
 		       ? 0
 		       : -1;
 }
@@ -450,6 +523,26 @@ static void prepare_descriptors(void)
 	}
 }
 
+static bool all_done(void)
+{
+	for (int i = 0; i < SHIM_CLIENTS_MAX; i++)
+		if (holds[i])
+			return false;
+	return shim_opt.end_argv && shim_ctr_any() && !shim_ctr_any_alive() &&
+	       !shim_attach_any(NULL);
+}
+
+static void execute_end(void)
+{
+	sigset_t none;
+
+	for (int i = 1; i < 32; i++)
+		signal(i, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(shim_opt.end_argv[0], shim_opt.end_argv);
+}
+
 int main(int argc, char **argv)
 {
 	int listen_fd, signal_fd;
@@ -465,7 +558,8 @@ int main(int argc, char **argv)
 	umask(022);
 	setsid();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	shim_ctr_init();
+	for (int i = 0; i < SHIM_CLIENTS_MAX; i++)
+		clients[i] = -1;
 	signal_fd = prepare_signals();
 	if (!failed)
 		failed = signal_fd < 0 ? "watch for children" : shim_ns_make(&namespaces);
@@ -478,14 +572,17 @@ int main(int argc, char **argv)
 	quitting = !tell_ready(failed);
 	if (failed)
 		return 1;
-	while (!quitting) {
+	while (!quitting && !all_done()) {
 		nfds_t n = collect(listen_fd, signal_fd);
 
-		if (poll(polls, n, -1) > 0)
+		if (poll(polls, n, shim_ctr_timers()) > 0)
 			dispatch(n);
+		shim_ctr_tell_ends();
 	}
 	(void)unlink(path);
 	if (namespaces.init)
 		kill(namespaces.init, SIGKILL);
+	if (!quitting)
+		execute_end();
 	return 0;
 }

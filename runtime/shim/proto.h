@@ -1,4 +1,4 @@
-/* What the agent and a pod's shim say to each other, version 1.
+/* What the agent, or `umiak ctr`, and a shim say to each other, version 2.
  *
  * A SOCK_SEQPACKET unix socket, <dir>/shim.sock. A message is one packet of at most UM_SHIM_MSG_MAX
  * bytes: fields, each ended by NUL. The first field is the kind, the others are "name=value".
@@ -8,16 +8,30 @@
  *                               net= ipc= uts= pid_ns=   (numbers of descriptors in the shim to be
  *                               opened as /proc/<pid>/fd/<n>; -1: the host's)
  *                               A start under way is told as state=starting; its answer goes
- *                               to the newest hello, with that one's seq.
+ *                               to the newest hello, with that one's seq; not to one with look=1
+ *                               (since version 2), whose sender only looks.
  *   start name= attempt= id= bundle= log= tty=0|1 stdin=0|1
+ *       [restart=always|on-failure [retries=N]]   (since version 2)
  *                            -> ok pid= once the program runs; error name= message=
- *   signal name= number=     -> ok; error message= (errno=3: not running)
+ *   signal name= number= [stop=1]   (stop: it is not started again, since version 2)
+ *                            -> ok; error message= (errno=3: not running)
  *   forget name=             -> ok: an exited container and its record are dropped
  *   quit                     -> ok, and the shim ends; error while a container runs
+ *   hold                     -> ok (since version 2): while this connection lasts, the shim does
+ * not execute its end program: the client cleans up attach name= [stdin=0|1] [once=0|1]
+ * [stdout=0|1] [stderr=0|1]
+ *                            -> ok (since version 2), and from then on the connection carries the
+ *                               container's streams, also of one that is yet to start. once: its
+ *                               end is the end of the input. Packets have one byte of kind:
+ *                               to the client: o, e: output; "x<wait status>": it has ended, the
+ *                               output was whole, and the connection ends.
+ *                               to the shim: i: input, at most UM_SHIM_INPUT_MAX bytes; c: the
+ * input ends; "w<rows> <columns>": the terminal's size; d: it will leave without ending the input.
  *
- * Events, to every connection:
+ * Events, to every connection but attached ones:
  *   container name= attempt= id= pid= state=running started=
  *   container name= attempt= id= pid= state=exited started= finished= status=
+ *   container ... state=restarting ...: as exited, but it will be started again (version 2)
  *     times are wall clock nanoseconds, status is as waitpid(2) gives it
  *
  * An exit is first written to <dir>/<name>.<attempt>.exit ("status finished\n", replaced
@@ -31,8 +45,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define UM_SHIM_VERSION 1
+#define UM_SHIM_VERSION 2
 #define UM_SHIM_MSG_MAX 4096
+#define UM_SHIM_INPUT_MAX 4096
+#define UM_SHIM_PACKET_MAX 16385 /* of an attached connection */
 #define UM_SHIM_SOCKET "shim.sock"
 
 struct um_shim_msg {

@@ -263,4 +263,123 @@ def test_names_may_be_given_again():
     assert "three.example.org" in names, names
 
 
+# ---- completions ----
+
+def complete(program, line, cwd=None):
+    """What bash offers at the end of the line."""
+    words = line.split(" ")
+    split = [w for word in words for w in re.split(r"(=)", word) if w] + ([""] if not words[-1] else [])
+    script = (f"source '{BUILD}/cli/completion/{program}'; "
+              'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+              f'_{program.replace("-", "_")}; printf "%s\\n" "${{COMPREPLY[@]}}"')
+    return sh("bash", "-uc", script, "bash", *split, cwd=cwd).split()
+
+
+def test_bash_completes_verbs_and_options():
+    top = help_of("umiak")
+    assert set(complete("umiak", "umiak ")) == set(verbs_told(top)), complete("umiak", "umiak ")
+    assert complete("umiak", "umiak ser") == ["server"]
+    for verb in verbs_told(top):
+        if verb in ("help", "version"):
+            continue
+        text = help_of("umiak", verb)
+        offered = complete("umiak", f"umiak {verb} --")
+        assert {o[2:] for o in offered} == options_told(text), (verb, offered)
+        assert set(complete("umiak", f"umiak {verb} ")) >= set(verbs_told(text)), verb
+    assert complete("umiak", "umiak up --log-l") == ["--log-level"]
+    for verb in verbs_told(help_of("umiak-oci")):
+        offered = complete("umiak-oci", f"umiak-oci --root /x {verb} --")
+        assert {o[2:] for o in offered} == options_told(help_of("umiak-oci", verb)), (verb, offered)
+
+
+def test_bash_completes_values():
+    assert complete("umiak", "umiak up --log-level d") == ["debug"]
+    assert complete("umiak", "umiak up --log-level=") == ["error", "warn", "info", "debug"]
+    assert complete("umiak", "umiak up --log-format=j") == ["json"]
+    assert complete("umiak", "umiak up --node-name ") == []
+    assert "--node-ip" in complete("umiak", "umiak up --node-name up --node-")
+    assert "--node-ip" in complete("umiak", "umiak up --node-name=x --node-")
+    assert complete("umiak-oci", "umiak-oci --root run --log list sta") == ["start", "state"]
+    with Folder() as f:
+        os.mkdir(f.dir + "/boat of skin")
+        f.write("boat.yaml", "")
+        offered = complete("umiak", "umiak up --config bo", cwd=f.dir)
+        assert "boat.yaml" in offered and "skin" in offered, offered
+        assert "boat.yaml" not in complete("umiak", "umiak up --root bo", cwd=f.dir)
+
+
+def test_zsh_completions_have_every_option():
+    for program in ("umiak", "umiak-oci"):
+        text = read(os.path.join(BUILD, "cli/completion/_" + program))
+        assert text.startswith(f"#compdef {program}\n"), text[:80]
+        for verb in verbs_told(help_of(program)):
+            if verb in ("help", "version"):
+                continue
+            line = next(l for l in text.splitlines() if l.startswith(f"\t'{verb}') "))
+            for option in options_told(help_of(program, verb)):
+                assert f"'--{option}" in line or f"'*--{option}" in line, (program, verb, option)
+
+
+# ---- units ----
+
+def test_units_are_right():
+    with Folder() as f:
+        for name in ("umiak", "umiak-server", "umiak-agent"):
+            text = read(os.path.join(BUILD, f"systemd/{name}.service"))
+            for line in ("Delegate=yes", "KillMode=process", "Restart=on-failure",
+                         "WantedBy=multi-user.target"):
+                assert line + "\n" in text, (name, line)
+            assert not re.search("@[a-z]+@", text), text
+            # Of an installed program, so that systemd finds it.
+            text = re.sub(r"ExecStart=\S+", f"ExecStart={BUILD}/umiak", text)
+            sh("systemd-analyze", "--man=no", "verify", f.write(f"{name}.service", text))
+
+
+# ---- make install ----
+
+PROGRAMS = ["usr/bin/umiak", "usr/bin/umiak-oci", "usr/libexec/umiak/umiak-image",
+            "usr/libexec/umiak/umiak-shim"]
+
+
+def tree(dir):
+    return sorted(os.path.relpath(os.path.join(d, f), dir)
+                  for d, _, files in os.walk(dir) for f in files)
+
+
+def make(target, dest):
+    sh("make", "-s", "-C", PLAIN, target, f"DESTDIR={dest}", "prefix=/usr", "sysconfdir=/etc",
+       "systemdsystemunitdir=/lib/systemd/system", timeout=600)
+
+
+def test_make_install_and_uninstall():
+    with Folder() as f:
+        make("install", f.dir)
+        found = tree(f.dir)
+        for path in [*PROGRAMS, "etc/umiak/config.yaml", "etc/umiak/server.yaml",
+                     "etc/umiak/agent.yaml", "lib/systemd/system/umiak.service",
+                     "lib/systemd/system/umiak-server.service",
+                     "lib/systemd/system/umiak-agent.service", "usr/share/man/man1/umiak.1",
+                     "usr/share/man/man1/umiak-oci.1", "usr/share/man/man5/umiak.yaml.5",
+                     "usr/share/man/man7/umiak-tour.7",
+                     "usr/share/bash-completion/completions/umiak",
+                     "usr/share/bash-completion/completions/umiak-oci",
+                     "usr/share/zsh/site-functions/_umiak",
+                     "usr/share/zsh/site-functions/_umiak-oci"]:
+            assert path in found, (path, found)
+            found.remove(path)
+        assert not found, f"also installed: {found}"
+        for path in PROGRAMS:
+            assert os.access(os.path.join(f.dir, path), os.X_OK), path
+        # A configuration that somebody changed stays, in both directions.
+        f.write("etc/umiak/config.yaml", "log-level: debug\n")
+        make("install", f.dir)
+        assert read(f.dir + "/etc/umiak/config.yaml") == "log-level: debug\n"
+        make("uninstall", f.dir)
+        assert tree(f.dir) == ["etc/umiak/config.yaml"], tree(f.dir)
+        f.write("etc/umiak/config.yaml", read(os.path.join(TOP, "cli/config/config.yaml")))
+        make("uninstall", f.dir)
+        assert tree(f.dir) == [], tree(f.dir)
+        assert not os.path.exists(f.dir + "/etc/umiak")
+
+
 main(globals())

@@ -132,13 +132,14 @@ static int read_config(const struct cli_option *options, const char *path, bool 
 		       struct um_error *err)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(CONFIG_MAX_BYTES);
-	struct um_arena *a;
+	static struct um_arena *a; /* of the process: the values point into it */
 	struct um_json *docs;
 	int r;
 
 	if (optional && access(path, F_OK) < 0 && errno == ENOENT)
 		return 0;
-	a = um_arena_new(4 << 20); /* kept: the values point into it */
+	if (!a)
+		a = um_arena_new(4 << 20);
 	if (!a)
 		return um_error_errno(err, -ENOMEM, "%s", path);
 	r = um_io_read_file(AT_FDCWD, path, &b, err);

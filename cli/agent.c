@@ -134,6 +134,7 @@ static int run(int argc, char **argv)
 		return code;
 	if (cli_start_log("agent") < 0)
 		return UM_EXIT_USAGE;
+	cli_end_with_up();
 	uname(&host);
 	if (!opt.node_name)
 		opt.node_name = host.nodename;

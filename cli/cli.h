@@ -42,6 +42,10 @@ int cli_start_log(const char *component);
  * -EINVAL: no address of the range. */
 um_must_check int cli_cluster_dns(const char **address, const char *service_range,
 				  struct um_error *err);
+/* Of a daemon that `umiak up` has started: it ends when that does, however that ends. Else two of
+ * it would be there once `umiak up` is started again. */
+void cli_end_with_up(void);
+#define CLI_UP_PID "UMIAK_UP_PID"
 int cli_fail(const char *verb, const struct um_error *err);
 
 #endif

@@ -1,10 +1,14 @@
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "base/yaml.h"
 #include "cli/cli.h"
 #include "netns/range.h"
@@ -52,6 +56,18 @@ int cli_start_log(const char *component)
 	fprintf(stderr, "umiak %s: --log-level %s or --log-format %s is unknown\n", component,
 		cli_log_level, cli_log_format);
 	return -1;
+}
+
+void cli_end_with_up(void)
+{
+	const char *text = getenv(CLI_UP_PID);
+	int up;
+
+	if (!text || um_num_int(text, 1, INT_MAX, &up) < 0)
+		return;
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != up)
+		raise(SIGTERM);
+	unsetenv(CLI_UP_PID);
 }
 
 static const struct cli_option *find(const struct cli_option *options, const char *name)

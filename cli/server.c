@@ -99,6 +99,7 @@ static int run(int argc, char **argv)
 		return code;
 	if (cli_start_log("server") < 0)
 		return UM_EXIT_USAGE;
+	cli_end_with_up();
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
 	um_trim_one_arena();

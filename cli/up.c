@@ -247,6 +247,7 @@ static int run(int argc, char **argv)
 	static struct utsname host;
 	struct um_error err = UM_ERROR_INIT;
 	struct um_loop *loop;
+	char pid[16];
 	int code = cli_parse_node("up", options, CONFIG_FILE, argc, argv);
 
 	if (code >= 0)
@@ -257,6 +258,9 @@ static int run(int argc, char **argv)
 	if (!node_name)
 		node_name = host.nodename;
 	make_arguments();
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	if (setenv(CLI_UP_PID, pid, 1) < 0)
+		return UM_EXIT_FAILURE;
 	if (um_loop_new(NULL, 1, &loop) < 0)
 		return UM_EXIT_FAILURE;
 	for (size_t i = 0; i < UM_ARRAY_LEN(daemons); i++) {

@@ -32,7 +32,7 @@ depends=$(dpkg-deb -f "$deb" Depends | sed 's/([^)]*)//g; s/ //g')
 base=/var/tmp/umiak-images/deb-root-$(sha256sum <<<"$depends" | cut -c1-16).tar
 if [ ! -e "$base" ]; then
 	mkdir -p /var/tmp/umiak-images
-	mmdebstrap --quiet --variant=minbase --include="$depends,busybox-static,init-system-helpers" \
+	mmdebstrap --quiet --format=tar --variant=minbase --include="$depends,busybox-static,init-system-helpers" \
 		bookworm "$base.$$" >"$work/log" 2>&1 || { sed 's/^/# /' "$work/log"; echo "not ok - a minimal root"; exit 1; }
 	mv "$base.$$" "$base"
 fi

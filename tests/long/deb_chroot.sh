@@ -42,7 +42,8 @@ tar -C "$root" -xf "$base"
 cp "$deb" "$root/umiak.deb"
 cat >"$root/try" <<'END'
 #!/bin/bash
-# In namespaces of its own, the root changed: nothing of the machine is in reach.
+# In namespaces of its own, the root changed: nothing of the machine is in reach. The root is a
+# mount, because containers need one.
 bad=0
 result() { if [ "$1" = 0 ]; then echo "ok - $2"; else echo "not ok - $2"; bad=1; fi; }
 quiet() { "$@" >/out 2>&1 || { sed 's/^/# /' /out; return 1; }; }
@@ -78,6 +79,6 @@ exit $bad
 END
 chmod +x "$root/try"
 timeout 300 unshare -m -n -p -u -i --fork --kill-child --propagation private sh -c '
-	mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/run" &&
+	mount --bind "$0" "$0" && mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/run" &&
 	mount -t tmpfs tmpfs "$0/tmp" && exec chroot "$0" /try' "$root" || bad=1
 exit $bad

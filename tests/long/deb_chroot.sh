@@ -58,6 +58,8 @@ mkdir -p /b/rootfs/bin
 cp /bin/busybox /b/rootfs/bin/sh
 umiak-oci spec --bundle /b
 sed -i 's/"terminal": true/"terminal": false/; s/"args": \["sh"\]/"args": ["sh", "-c", "echo from $$"]/' /b/config.json
+# The chroot has no cgroups, and the example mounts them.
+perl -0pi -e 's/,\s*\{"destination": "\/sys\/fs\/cgroup".*?\}//s' /b/config.json
 got=$(umiak-oci --cgroup-manager disabled run --bundle /b one 2>/out)
 [ "$got" = "from 1" ] || { echo "# $got"; sed 's/^/# /' /out; false; }
 result $? "umiak-oci runs a container"

@@ -42,6 +42,10 @@ static int make_paths(struct um_agent *a, struct um_error *err)
 	a->shim_path = join(a->opt.libexec_dir, "umiak-shim");
 	a->oci_path =
 		a->opt.oci_path ? strdup(a->opt.oci_path) : join(a->opt.libexec_dir, "umiak-oci");
+	if (!a->opt.oci_path && a->oci_path && access(a->oci_path, X_OK) < 0) {
+		free(a->oci_path); /* installed, it is a program for people too */
+		a->oci_path = join(UM_BINDIR, "umiak-oci");
+	}
 	a->oci_root = join(a->opt.run_dir, "oci");
 	if (!a->shim_path || !a->oci_path || !a->oci_root)
 		return um_error_errno(err, -ENOMEM, "start the agent");

@@ -15,11 +15,11 @@
 #include "wire/trim.h"
 
 static struct um_agent_options opt = {
-	.state_dir = "/var/lib/umiak/agent",
-	.run_dir = "/run/umiak",
-	.log_dir = "/var/log/pods",
-	.images_dir = "/var/lib/umiak/images",
-	.manifests_dir = "/etc/umiak/manifests",
+	.state_dir = UM_LOCALSTATEDIR "/lib/umiak/agent",
+	.run_dir = UM_RUNSTATEDIR "/umiak",
+	.log_dir = UM_LOCALSTATEDIR "/log/pods",
+	.images_dir = UM_LOCALSTATEDIR "/lib/umiak/images",
+	.manifests_dir = UM_SYSCONFDIR "/umiak/manifests",
 	.libexec_dir = UM_LIBEXECDIR,
 	.cgroup_parent = "umiak",
 	.pod_range = "10.244.0.0/16",
@@ -27,7 +27,8 @@ static struct um_agent_options opt = {
 	.service_range = "10.96.0.0/16",
 	.cluster_domain = "cluster.local",
 };
-static const char *node_ports = "30000-32767", *no_network, *server, *pki_dir = "/etc/umiak/pki";
+static const char *node_ports = "30000-32767", *no_network, *server,
+		  *pki_dir = UM_SYSCONFDIR "/umiak/pki";
 
 static const struct cli_option options[] = {
 	{"node-name", "NAME", "this node's name (default: the hostname)", &opt.node_name},
@@ -50,8 +51,8 @@ static const struct cli_option options[] = {
 	{"no-pod-network", NULL, "only pods with hostNetwork", &no_network},
 	{"server", "HOST:PORT", "the API server; without one only static pods run", &server},
 	{"pki-dir", "DIR", "ca.crt, node-<name>.crt and .key", &pki_dir},
-	{"log-level", "LEVEL", "error, warn, info or debug", &cli_log_level},
-	{"log-format", "FORMAT", "text or json", &cli_log_format},
+	{"log-level", "error|warn|info|debug", "what is told", &cli_log_level},
+	{"log-format", "text|json", "how it is told", &cli_log_format},
 	{NULL, NULL, NULL, NULL},
 };
 
@@ -133,6 +134,7 @@ static int run(int argc, char **argv)
 		return code;
 	if (cli_start_log("agent") < 0)
 		return UM_EXIT_USAGE;
+	cli_end_with_up();
 	uname(&host);
 	if (!opt.node_name)
 		opt.node_name = host.nodename;

@@ -13,11 +13,12 @@
 #include "wire/loop.h"
 #include "wire/trim.h"
 
-static const char *data_dir = "/var/lib/umiak/server", *pki_dir = "/etc/umiak/pki",
-		  *kubeconfig = "/etc/umiak/admin.kubeconfig", *listen_address = "127.0.0.1",
-		  *port_text = "6443", *node, *ready_fd, *extra_name,
-		  *service_range = "10.96.0.0/16", *node_port_range = "30000-32767",
-		  *pod_range = "10.244.0.0/16", *cluster_dns;
+static const char *data_dir = UM_LOCALSTATEDIR "/lib/umiak/server",
+		  *pki_dir = UM_SYSCONFDIR "/umiak/pki",
+		  *kubeconfig = UM_SYSCONFDIR "/umiak/admin.kubeconfig",
+		  *listen_address = "127.0.0.1", *port_text = "6443", *node, *ready_fd,
+		  *extra_names[CLI_LIST_MAX + 1], *service_range = "10.96.0.0/16",
+		  *node_port_range = "30000-32767", *pod_range = "10.244.0.0/16", *cluster_dns;
 
 static const struct cli_option options[] = {
 	{"data-dir", "DIR", "the store", &data_dir},
@@ -25,7 +26,7 @@ static const struct cli_option options[] = {
 	{"kubeconfig", "FILE", "the admin's kubeconfig, written 0600", &kubeconfig},
 	{"listen", "ADDR", "numeric address of the API", &listen_address},
 	{"port", "PORT", "port of the API; 0: any free one", &port_text},
-	{"name", "NAME", "one more name or address for the certificate", &extra_name},
+	{"name", "NAME...", "one more name or address for the certificate", extra_names},
 	{"service-range", "CIDR", "cluster IPs of Services", &service_range},
 	{"service-node-port-range", "A-B", "node ports of Services", &node_port_range},
 	{"cluster-dns", "ADDR", "of Service kube-dns (default: the service range's tenth); none",
@@ -33,8 +34,8 @@ static const struct cli_option options[] = {
 	{"pod-range", "CIDR", "addresses of pods, which Services must not have", &pod_range},
 	{"node", "NAME", "make the credentials of this node in the pki folder", &node},
 	{"ready-fd", "N", "write a line there once the API listens", &ready_fd},
-	{"log-level", "LEVEL", "error, warn, info or debug", &cli_log_level},
-	{"log-format", "FORMAT", "text or json", &cli_log_format},
+	{"log-level", "error|warn|info|debug", "what is told", &cli_log_level},
+	{"log-format", "text|json", "how it is told", &cli_log_format},
 	{NULL, NULL, NULL, NULL},
 };
 
@@ -64,13 +65,12 @@ static void tell_ready(void)
 
 static int start(struct um_loop *loop, struct um_error *err)
 {
-	const char *names[] = {extra_name, NULL};
 	struct um_serve_opts o = {
 		.data_dir = data_dir,
 		.pki_dir = pki_dir,
 		.kubeconfig = kubeconfig,
 		.listen = listen_address,
-		.extra_names = names,
+		.extra_names = extra_names,
 		.service_range = service_range,
 		.node_port_range = node_port_range,
 		.pod_range = pod_range,
@@ -99,6 +99,7 @@ static int run(int argc, char **argv)
 		return code;
 	if (cli_start_log("server") < 0)
 		return UM_EXIT_USAGE;
+	cli_end_with_up();
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
 	um_trim_one_arena();

@@ -26,6 +26,7 @@
 #define RESTART_MOST_NS (10 * UM_NSEC_PER_SEC)
 #define STEADY_NS (30 * UM_NSEC_PER_SEC) /* a run that long forgets earlier failures */
 #define ARGS_MAX 48
+#define CONFIG_FILE UM_SYSCONFDIR "/umiak/config.yaml"
 #define DOWN_GRACE_NS (2 * UM_NSEC_PER_SEC)
 #define DOWN_LIMIT_NS (60 * UM_NSEC_PER_SEC)
 
@@ -50,8 +51,8 @@ static const struct cli_option options[] = {
 	{"cgroup-parent", "NAME", "the group that all pods are in", &cgroup_parent},
 	{"libexec-dir", "DIR", "umiak-shim and umiak-oci", &libexec_dir},
 	{"oci-runtime", "PATH", "another umiak-oci", &oci_path},
-	{"log-level", "LEVEL", "error, warn, info or debug", &cli_log_level},
-	{"log-format", "FORMAT", "text or json", &cli_log_format},
+	{"log-level", "error|warn|info|debug", "what is told", &cli_log_level},
+	{"log-format", "text|json", "how it is told", &cli_log_format},
 	{NULL, NULL, NULL, NULL},
 };
 
@@ -97,10 +98,10 @@ static void make_arguments(void)
 		daemons[i].argv[daemons[i].argc++] = strdup(daemons[i].verb);
 		add(&daemons[i], "log-level", cli_log_level);
 		add(&daemons[i], "log-format", cli_log_format);
-		add_path(&daemons[i], "pki-dir", "/etc/umiak/pki");
+		add_path(&daemons[i], "pki-dir", UM_SYSCONFDIR "/umiak/pki");
 	}
-	add_path(s, "data-dir", "/var/lib/umiak/server");
-	add_path(s, "kubeconfig", "/etc/umiak/admin.kubeconfig");
+	add_path(s, "data-dir", UM_LOCALSTATEDIR "/lib/umiak/server");
+	add_path(s, "kubeconfig", UM_SYSCONFDIR "/umiak/admin.kubeconfig");
 	add(s, "listen", listen_address);
 	add(s, "port", port);
 	add(s, "node", node_name);
@@ -114,11 +115,11 @@ static void make_arguments(void)
 	add(a, "server", server);
 	add(a, "node-name", node_name);
 	add(a, "node-ip", node_ip);
-	add_path(a, "state-dir", "/var/lib/umiak/agent");
-	add_path(a, "run-dir", "/run/umiak");
-	add_path(a, "log-dir", "/var/log/pods");
-	add_path(a, "images-dir", "/var/lib/umiak/images");
-	add_path(a, "manifests-dir", "/etc/umiak/manifests");
+	add_path(a, "state-dir", UM_LOCALSTATEDIR "/lib/umiak/agent");
+	add_path(a, "run-dir", UM_RUNSTATEDIR "/umiak");
+	add_path(a, "log-dir", UM_LOCALSTATEDIR "/log/pods");
+	add_path(a, "images-dir", UM_LOCALSTATEDIR "/lib/umiak/images");
+	add_path(a, "manifests-dir", UM_SYSCONFDIR "/umiak/manifests");
 	add(a, "pod-range", pod_range);
 	add(a, "node-range", node_range);
 	add(a, "service-range", service_range);
@@ -246,7 +247,8 @@ static int run(int argc, char **argv)
 	static struct utsname host;
 	struct um_error err = UM_ERROR_INIT;
 	struct um_loop *loop;
-	int code = cli_parse("up", options, argc, argv);
+	char pid[16];
+	int code = cli_parse_node("up", options, CONFIG_FILE, argc, argv);
 
 	if (code >= 0)
 		return code;
@@ -256,6 +258,9 @@ static int run(int argc, char **argv)
 	if (!node_name)
 		node_name = host.nodename;
 	make_arguments();
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	if (setenv(CLI_UP_PID, pid, 1) < 0)
+		return UM_EXIT_FAILURE;
 	if (um_loop_new(NULL, 1, &loop) < 0)
 		return UM_EXIT_FAILURE;
 	for (size_t i = 0; i < UM_ARRAY_LEN(daemons); i++) {
@@ -351,16 +356,16 @@ static int run_down(int argc, char **argv)
 	};
 	struct um_net_config net = {0};
 	struct um_error err = UM_ERROR_INIT;
-	int code = cli_parse("down", options, argc, argv), r;
+	int code = cli_parse_node("down", options, CONFIG_FILE, argc, argv), r;
 
 	if (code >= 0)
 		return code;
 	if (cli_start_log("down") < 0)
 		return UM_EXIT_USAGE;
-	opt.state_dir = under_root("/var/lib/umiak/agent");
-	opt.run_dir = under_root("/run/umiak");
-	opt.log_dir = under_root("/var/log/pods");
-	opt.images_dir = under_root("/var/lib/umiak/images");
+	opt.state_dir = under_root(UM_LOCALSTATEDIR "/lib/umiak/agent");
+	opt.run_dir = under_root(UM_RUNSTATEDIR "/umiak");
+	opt.log_dir = under_root(UM_LOCALSTATEDIR "/log/pods");
+	opt.images_dir = under_root(UM_LOCALSTATEDIR "/lib/umiak/images");
 	if (libexec_dir)
 		opt.libexec_dir = libexec_dir;
 	if (cgroup_parent)

@@ -12,18 +12,23 @@
 static const char usage[] =
 	"usage: umiak-image [--store DIR] COMMAND\n"
 	"Images in this node's store.\n"
-	"  import [options] FILE [NAME]   an OCI layout (folder or tar), a `docker save` archive,\n"
-	"                                 or the tar of a root file system, compressed or not\n"
+	"  import [options] FILE [NAME]   add one\n"
 	"  list                           names, ids and sizes\n"
 	"  rm NAME|ID...                  remove\n"
+	"FILE is an OCI layout (folder or tar), a `docker save` archive, or the tar of a root "
+	"file\n"
+	"system, compressed or not.\n"
 	"options:\n"
-	"  --store DIR         the store (/var/lib/umiak/images)\n"
-	"  for the import of a root file system, what its image says of itself:\n"
-	"  --entrypoint JSON   a JSON array of strings, or one string\n"
-	"  --cmd JSON          likewise\n"
-	"  --env NAME=VALUE    may be given again\n"
-	"  --workdir DIR, --user USER[:GROUP], --stop-signal SIGNAL\n"
-	"  --help, --version\n";
+	"  --store DIR           the store [" UM_LOCALSTATEDIR "/lib/umiak/images]\n"
+	"  --help                tell this\n"
+	"  --version             tell the version\n"
+	"for the import of a root file system, what its image says of itself:\n"
+	"  --entrypoint JSON     a JSON array of strings, or one string\n"
+	"  --cmd JSON            likewise\n"
+	"  --env NAME=VALUE...   a variable; may be given again\n"
+	"  --workdir DIR         where its program starts\n"
+	"  --user USER[:GROUP]   whom its program runs as\n"
+	"  --stop-signal SIGNAL  what asks its program to end\n";
 
 struct command_line {
 	const char *store;
@@ -260,7 +265,7 @@ int main(int argc, char **argv)
 		{"version", 0, NULL, 'V'},     {NULL, 0, NULL, 0},
 	};
 	_cleanup_arena_ struct um_arena *a = um_arena_new(256 << 20);
-	struct command_line cl = {.store = "/var/lib/umiak/images", .a = a};
+	struct command_line cl = {.store = UM_LOCALSTATEDIR "/lib/umiak/images", .a = a};
 	int c;
 
 	if (!a || !(cl.config = um_json_new_obj(a))) {

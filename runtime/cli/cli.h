@@ -36,6 +36,23 @@ UM_CLI_VERB(um_cli_update);
 UM_CLI_VERB(um_cli_spec);
 UM_CLI_VERB(um_cli_features);
 
+/* What each verb takes: for messages, --help, and from there the man page and completions. */
+#define UM_CLI_MAKE_OPTIONS                                                                        \
+	"[--bundle DIR] [--config FILE] [--console-socket PATH] [--pid-file FILE] "                \
+	"[--preserve-fds N] [--no-pivot] [--no-new-keyring] [--as-sibling] "
+#define UM_CLI_CREATE_USAGE "create " UM_CLI_MAKE_OPTIONS "ID"
+#define UM_CLI_RUN_USAGE "run " UM_CLI_MAKE_OPTIONS "[--detach] [--keep] [--no-subreaper] ID"
+#define UM_CLI_EXEC_USAGE                                                                          \
+	"exec [--process FILE] [--detach] [--tty] [--console-socket PATH] [--pid-file FILE] "      \
+	"[--cwd DIR] [--env NAME=VALUE] [--user UID[:GID]] [--additional-gids GID] [--cap CAP] "   \
+	"[--preserve-fds N] [--no-new-privs] ID [COMMAND...]"
+#define UM_CLI_KILL_USAGE "kill [--all] ID [SIGNAL]"
+#define UM_CLI_DELETE_USAGE "delete [--force] ID"
+#define UM_CLI_UPDATE_USAGE "update --resources FILE|- ID"
+#define UM_CLI_LIST_USAGE "list [--format table|json] [--quiet]"
+#define UM_CLI_PS_USAGE "ps [--format table|json] ID"
+#define UM_CLI_SPEC_USAGE "spec [--bundle DIR] [--rootless]"
+
 /* -EINVAL with a message that shows the usage. */
 int um_cli_usage(struct um_error *err, const char *usage);
 /* For what getopt_long(3) did not take ('?'): the same, and names the option. */

@@ -23,7 +23,7 @@ int um_cli_kill(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
 	static const struct option options[] = {{"all", no_argument, NULL, 'a'},
 						{NULL, 0, NULL, 0}};
-	const char *usage = "kill [--all] ID [SIGNAL]";
+	const char *usage = UM_CLI_KILL_USAGE;
 	int c, sig = SIGTERM;
 	bool all = false;
 
@@ -44,7 +44,7 @@ int um_cli_delete(struct um_cli *cli, int argc, char **argv, struct um_error *er
 {
 	static const struct option options[] = {{"force", no_argument, NULL, 'f'},
 						{NULL, 0, NULL, 0}};
-	const char *usage = "delete [--force] ID", *id;
+	const char *usage = UM_CLI_DELETE_USAGE, *id;
 	bool force = false;
 	int c, r;
 
@@ -83,7 +83,7 @@ int um_cli_update(struct um_cli *cli, int argc, char **argv, struct um_error *er
 {
 	static const struct option options[] = {{"resources", required_argument, NULL, 'r'},
 						{NULL, 0, NULL, 0}};
-	const char *usage = "update --resources FILE|- ID", *file = NULL, *id;
+	const char *usage = UM_CLI_UPDATE_USAGE, *file = NULL, *id;
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(UM_SPEC_MAX_BYTES);
 	int c, r;
 

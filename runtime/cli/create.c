@@ -82,14 +82,10 @@ static int parse(int argc, char **argv, bool run, struct um_runtime_create *o, c
 	return r < 0 ? r : um_cli_id(argc, argv, usage, &o->id, err);
 }
 
-#define COMMON                                                                                     \
-	"[--bundle DIR] [--config FILE] [--console-socket PATH] [--pid-file FILE] "                \
-	"[--preserve-fds N] [--no-pivot] [--no-new-keyring] [--as-sibling] "
-
 int um_cli_create(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
 	struct um_runtime_create o = {0};
-	int r = parse(argc, argv, false, &o, "create " COMMON "ID", err);
+	int r = parse(argc, argv, false, &o, UM_CLI_CREATE_USAGE, err);
 
 	return r < 0 ? r : um_runtime_create(&cli->rt, &o, err);
 }
@@ -97,8 +93,7 @@ int um_cli_create(struct um_cli *cli, int argc, char **argv, struct um_error *er
 int um_cli_run(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
 	struct um_runtime_create o = {0};
-	int r = parse(argc, argv, true, &o, "run " COMMON "[--detach] [--keep] [--no-subreaper] ID",
-		      err);
+	int r = parse(argc, argv, true, &o, UM_CLI_RUN_USAGE, err);
 
 	return r < 0 ? r : um_runtime_run(&cli->rt, &o, err);
 }

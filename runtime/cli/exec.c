@@ -5,11 +5,6 @@
 #include "base/vec.h"
 #include "runtime/cli/cli.h"
 
-#define USAGE                                                                                      \
-	"exec [--process FILE] [--detach] [--tty] [--console-socket PATH] [--pid-file FILE] "      \
-	"[--cwd DIR] [--env NAME=VALUE] [--user UID[:GID]] [--additional-gids GID] [--cap CAP] "   \
-	"[--preserve-fds N] [--no-new-privs] ID [COMMAND...]"
-
 enum { OPT_CONSOLE = 256, OPT_PID, OPT_CWD, OPT_FDS, OPT_NNP };
 
 static const struct option options[] = {
@@ -87,7 +82,7 @@ static int one_option(int c, struct um_runtime_exec *o, struct lists *l, struct 
 		o->no_new_privs = true;
 		return 0;
 	default:
-		return um_cli_usage(err, USAGE);
+		return um_cli_usage(err, UM_CLI_EXEC_USAGE);
 	}
 }
 
@@ -99,11 +94,12 @@ int um_cli_exec(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 
 	optind = 0;
 	while (r == 0 && (c = getopt_long(argc, argv, "+p:dte:u:g:c:", options, NULL)) != -1)
-		r = c == '?' ? um_cli_bad_option(err, argv, USAGE) : one_option(c, &o, &l, err);
+		r = c == '?' ? um_cli_bad_option(err, argv, UM_CLI_EXEC_USAGE)
+			     : one_option(c, &o, &l, err);
 	if (r < 0)
 		return r;
 	if (optind == argc)
-		return um_cli_usage(err, USAGE);
+		return um_cli_usage(err, UM_CLI_EXEC_USAGE);
 	o.id = argv[optind];
 	o.args = argv + optind + 1;
 	o.env = l.env.items;

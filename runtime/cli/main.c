@@ -11,43 +11,42 @@
 #include "base/num.h"
 #include "runtime/spec.h"
 
-#define DEFAULT_ROOT "/run/umiak-oci"
+#define DEFAULT_ROOT UM_RUNSTATEDIR "/umiak-oci"
 
 static const struct um_cli_verb verbs[] = {
-	{"create", "create [options] ID", "make a container and wait for start", um_cli_create,
-	 true, 0},
-	{"delete", "delete [--force] ID", "remove a stopped container", um_cli_delete, false, 0},
-	{"exec", "exec [options] ID [COMMAND...]", "run a process in a container", um_cli_exec,
-	 true, 255},
-	{"features", "features", "what this runtime supports, as JSON", um_cli_features, false, 0},
-	{"kill", "kill [--all] ID [SIGNAL]", "send a signal to a container", um_cli_kill, false, 0},
-	{"list", "list [--format table|json] [--quiet]", "list containers", um_cli_list, false, 0},
-	{"pause", "pause ID", "freeze a container", um_cli_pause, false, 0},
-	{"ps", "ps [--format table|json] ID", "list the processes of a container", um_cli_ps, false,
+	{"create", UM_CLI_CREATE_USAGE, "make a container and wait for start", um_cli_create, true,
 	 0},
+	{"delete", UM_CLI_DELETE_USAGE, "remove a stopped container", um_cli_delete, false, 0},
+	{"exec", UM_CLI_EXEC_USAGE, "run a process in a container", um_cli_exec, true, 255},
+	{"features", "features", "what this runtime supports, as JSON", um_cli_features, false, 0},
+	{"kill", UM_CLI_KILL_USAGE, "send a signal to a container", um_cli_kill, false, 0},
+	{"list", UM_CLI_LIST_USAGE, "list containers", um_cli_list, false, 0},
+	{"pause", "pause ID", "freeze a container", um_cli_pause, false, 0},
+	{"ps", UM_CLI_PS_USAGE, "list the processes of a container", um_cli_ps, false, 0},
 	{"resume", "resume ID", "thaw a container", um_cli_resume, false, 0},
-	{"run", "run [options] ID", "create and start a container", um_cli_run, true, 0},
-	{"spec", "spec [--bundle DIR] [--rootless]", "write an example config.json", um_cli_spec,
-	 false, 0},
+	{"run", UM_CLI_RUN_USAGE, "create and start a container", um_cli_run, true, 0},
+	{"spec", UM_CLI_SPEC_USAGE, "write an example config.json", um_cli_spec, false, 0},
 	{"start", "start ID", "start a created container", um_cli_start, false, 0},
 	{"state", "state ID", "print the state of a container as JSON", um_cli_state, false, 0},
-	{"update", "update --resources FILE ID", "change the limits of a container", um_cli_update,
-	 false, 0},
+	{"update", UM_CLI_UPDATE_USAGE, "change the limits of a container", um_cli_update, false,
+	 0},
 };
 
 static void help(FILE *to)
 {
 	fputs("usage: umiak-oci [global options] COMMAND [options] [arguments]\n\ncommands:\n", to);
 	for (size_t i = 0; i < UM_ARRAY_LEN(verbs); i++)
-		fprintf(to, "  %-40s %s\n", verbs[i].usage, verbs[i].what);
+		fprintf(to, "  %-12s %s\n", verbs[i].name, verbs[i].what);
 	fputs("\nglobal options:\n"
-	      "  --root DIR                   state folder (" DEFAULT_ROOT ")\n"
-	      "  --log FILE                   write errors there too\n"
-	      "  --log-format text|json\n"
-	      "  --log-level LEVEL, --debug\n"
-	      "  --cgroup-manager cgroupfs|disabled\n"
-	      "  --rootless true|false|auto\n"
-	      "  --version, --help\n",
+	      "  --root DIR                           state folder [" DEFAULT_ROOT "]\n"
+	      "  --log FILE                           write errors there too\n"
+	      "  --log-format text|json               how they are written there [text]\n"
+	      "  --log-level error|warn|info|debug    accepted; only errors and warnings are told\n"
+	      "  --debug                              likewise\n"
+	      "  --cgroup-manager cgroupfs|disabled   who makes cgroups [cgroupfs]\n"
+	      "  --rootless true|false|auto           accepted; it is found out\n"
+	      "  --version                            tell the version\n"
+	      "  --help                               tell this; behind a command, its options\n",
 	      to);
 }
 
@@ -222,6 +221,10 @@ static int report(const struct um_cli *cli, const struct um_cli_verb *v, int r,
 static int run_verb(struct um_cli *cli, const struct um_cli_verb *v, int argc, char **argv,
 		    char **whole, struct um_error *err)
 {
+	if (argc > 1 && !strcmp(argv[1], "--help")) {
+		printf("usage: umiak-oci [global options] %s\n%s\n", v->usage, v->what);
+		return 0;
+	}
 	if (v->seal) {
 		int r = um_runtime_seal_self(whole, err);
 

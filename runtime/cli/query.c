@@ -83,7 +83,7 @@ int um_cli_list(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 	if (!a)
 		return -ENOMEM;
 	if (parse_format(argc, argv, true, &json, &quiet) < 0 || optind != argc)
-		return um_cli_usage(err, "list [--format table|json] [--quiet]");
+		return um_cli_usage(err, UM_CLI_LIST_USAGE);
 	r = um_runtime_list(&cli->rt, a, &s, &n, err);
 	if (r < 0)
 		return r;
@@ -119,8 +119,8 @@ int um_cli_ps(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 	if (!a)
 		return -ENOMEM;
 	if (parse_format(argc, argv, false, &json, &quiet) < 0)
-		return um_cli_usage(err, "ps [--format table|json] ID");
-	r = um_cli_id(argc, argv, "ps [--format table|json] ID", &id, err);
+		return um_cli_usage(err, UM_CLI_PS_USAGE);
+	r = um_cli_id(argc, argv, UM_CLI_PS_USAGE, &id, err);
 	if (r >= 0)
 		r = um_runtime_ps(&cli->rt, id, &pids, &n, err);
 	if (r < 0)

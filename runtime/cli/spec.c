@@ -67,10 +67,10 @@ int um_cli_spec(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 		else if (c == 'r')
 			rootless = true;
 		else
-			return um_cli_usage(err, "spec [--bundle DIR] [--rootless]");
+			return um_cli_usage(err, UM_CLI_SPEC_USAGE);
 	}
 	if (optind != argc)
-		return um_cli_usage(err, "spec [--bundle DIR] [--rootless]");
+		return um_cli_usage(err, UM_CLI_SPEC_USAGE);
 	if (rootless)
 		snprintf(maps, sizeof(maps),
 			 "    \"uidMappings\": [{\"containerID\": 0, \"hostID\": %u, \"size\": "

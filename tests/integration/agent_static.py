@@ -334,6 +334,7 @@ def test_a_shim_killed_while_the_agent_is_away_costs_a_restart(node):
     node.manifest("always", {"containers": [ctr("echo up; " + LOOP)]})
     node.manifest("never", {"restartPolicy": "Never", "containers": [ctr("echo up; " + LOOP)]})
     wait_for("both", lambda: node.log_text().count("Started container main") == 2)
+    wait_for("their words", lambda: all("up" in node.logs(n) for n in ("always", "never")))
     node.stop(signal.SIGKILL)
     for shim in processes("umiak-shim --dir " + node.dir):
         os.kill(shim, signal.SIGKILL)

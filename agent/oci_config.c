@@ -15,16 +15,8 @@ struct maker {
 	const char *bundle, *rootfs;
 	struct um_error *err;
 	bool privileged;
+	struct um_oci_caps caps;
 };
-
-static struct um_json *strings(struct um_arena *a, const char *const *list)
-{
-	struct um_json *arr = um_json_new_arr(a);
-
-	for (; *list; list++)
-		um_json_append(arr, um_json_new_str(a, *list));
-	return arr;
-}
 
 static const struct um_json *security(const struct maker *m, const char *name)
 {
@@ -63,80 +55,6 @@ static struct um_json *process_args(const struct maker *m, const struct um_json 
 		um_error_set(m->err, -EINVAL,
 			     "no command specified: neither the container nor its image has one");
 		return NULL;
-	}
-	return out;
-}
-
-const char *const um_oci_default_caps[] = {
-	"CAP_AUDIT_WRITE", "CAP_CHOWN",	  "CAP_DAC_OVERRIDE",	  "CAP_FOWNER",	    "CAP_FSETID",
-	"CAP_KILL",	   "CAP_MKNOD",	  "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",    "CAP_SETFCAP",
-	"CAP_SETGID",	   "CAP_SETPCAP", "CAP_SETUID",		  "CAP_SYS_CHROOT", NULL,
-};
-
-/* All capabilities that a container can be given. */
-const char *const um_oci_all_caps[] = {
-	"CAP_AUDIT_CONTROL",   "CAP_AUDIT_READ",   "CAP_AUDIT_WRITE",
-	"CAP_BLOCK_SUSPEND",   "CAP_BPF",	   "CAP_CHECKPOINT_RESTORE",
-	"CAP_CHOWN",	       "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH",
-	"CAP_FOWNER",	       "CAP_FSETID",	   "CAP_IPC_LOCK",
-	"CAP_IPC_OWNER",       "CAP_KILL",	   "CAP_LEASE",
-	"CAP_LINUX_IMMUTABLE", "CAP_MAC_ADMIN",	   "CAP_MAC_OVERRIDE",
-	"CAP_MKNOD",	       "CAP_NET_ADMIN",	   "CAP_NET_BIND_SERVICE",
-	"CAP_NET_BROADCAST",   "CAP_NET_RAW",	   "CAP_PERFMON",
-	"CAP_SETFCAP",	       "CAP_SETGID",	   "CAP_SETPCAP",
-	"CAP_SETUID",	       "CAP_SYSLOG",	   "CAP_SYS_ADMIN",
-	"CAP_SYS_BOOT",	       "CAP_SYS_CHROOT",   "CAP_SYS_MODULE",
-	"CAP_SYS_NICE",	       "CAP_SYS_PACCT",	   "CAP_SYS_PTRACE",
-	"CAP_SYS_RAWIO",       "CAP_SYS_RESOURCE", "CAP_SYS_TIME",
-	"CAP_SYS_TTY_CONFIG",  "CAP_WAKE_ALARM",   NULL,
-};
-
-static bool names_cap(const struct um_json *list, const char *cap)
-{
-	um_json_foreach (it, list) {
-		const char *s = um_json_str(it, "");
-
-		if (!strcasecmp(s, "ALL") || !strcasecmp(s, cap) || !strcasecmp(s, cap + 4))
-			return true;
-	}
-	return false;
-}
-
-/* A capability that this host does not hold cannot be given: it is left out of ALL. */
-static bool host_has(const struct maker *m, const char *cap)
-{
-	return strcmp(cap, "CAP_SYS_RESOURCE") || m->p->agent->can_lower_oom;
-}
-
-static bool has_cap(const struct maker *m, const char *cap)
-{
-	const struct um_json *caps = security(m, "capabilities");
-	const struct um_json *add = um_json_get(caps, "add"), *drop = um_json_get(caps, "drop");
-
-	if (m->privileged)
-		return host_has(m, cap);
-	if (names_cap(add, cap))
-		return host_has(m, cap);
-	if (names_cap(drop, cap))
-		return false;
-	for (const char *const *d = um_oci_default_caps; *d; d++)
-		if (!strcmp(*d, cap))
-			return true;
-	return false;
-}
-
-static struct um_json *capabilities(const struct maker *m)
-{
-	static const char *const sets[] = {"bounding", "effective", "permitted"};
-	struct um_json *out = um_json_new_obj(m->a);
-
-	for (size_t i = 0; i < UM_ARRAY_LEN(sets); i++) {
-		struct um_json *list = um_json_new_arr(m->a);
-
-		for (const char *const *cap = um_oci_all_caps; *cap; cap++)
-			if (has_cap(m, *cap))
-				um_json_append(list, um_json_new_str(m->a, *cap));
-		um_json_set(m->a, out, sets[i], list);
 	}
 	return out;
 }
@@ -191,7 +109,7 @@ static struct um_json *process(const struct maker *m)
 		um_json_append(env, um_json_new_str(m->a, "TERM=xterm"));
 	um_json_set(m->a, o, "env", env);
 	um_json_set_str(m->a, o, "cwd", *cwd ? cwd : "/");
-	um_json_set(m->a, o, "capabilities", capabilities(m));
+	um_json_set(m->a, o, "capabilities", um_oci_capabilities(m->a, &m->caps));
 	um_json_set_bool(m->a, o, "noNewPrivileges",
 			 um_json_is(security(m, "allowPrivilegeEscalation"), UM_JSON_BOOL) &&
 				 !um_json_bool(security(m, "allowPrivilegeEscalation"), true));
@@ -209,7 +127,7 @@ static void add_mount(const struct maker *m, struct um_json *list, const char *t
 	um_json_set_str(m->a, o, "destination", target);
 	um_json_set_str(m->a, o, "type", type);
 	um_json_set_str(m->a, o, "source", source);
-	um_json_set(m->a, o, "options", strings(m->a, options));
+	um_json_set(m->a, o, "options", um_oci_strings(m->a, options));
 }
 
 static void system_mounts(const struct maker *m, struct um_json *list)
@@ -355,25 +273,6 @@ static struct um_json *resources(const struct maker *m)
 	return o;
 }
 
-const char *const um_oci_masked[] = {
-	"/proc/acpi",
-	"/proc/asound",
-	"/proc/interrupts",
-	"/proc/kcore",
-	"/proc/keys",
-	"/proc/latency_stats",
-	"/proc/sched_debug",
-	"/proc/scsi",
-	"/proc/timer_list",
-	"/proc/timer_stats",
-	"/sys/devices/virtual/powercap",
-	"/sys/firmware",
-	NULL,
-};
-const char *const um_oci_readonly[] = {
-	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL,
-};
-
 static struct um_json *linux_part(const struct maker *m)
 {
 	struct um_json *o = um_json_new_obj(m->a);
@@ -386,98 +285,13 @@ static struct um_json *linux_part(const struct maker *m)
 			um_arena_printf(m->a, "%s/%s-%d", path, m->c->name, m->c->attempt));
 	um_json_set(m->a, o, "resources", resources(m));
 	if (!m->privileged) {
-		um_json_set(m->a, o, "maskedPaths", strings(m->a, um_oci_masked));
-		um_json_set(m->a, o, "readonlyPaths", strings(m->a, um_oci_readonly));
+		um_json_set(m->a, o, "maskedPaths", um_oci_strings(m->a, um_oci_masked));
+		um_json_set(m->a, o, "readonlyPaths", um_oci_strings(m->a, um_oci_readonly));
 	}
 	return o;
 }
 
 /* ---- seccomp ---- */
-
-/* RuntimeDefault: what reaches the machine's kernel as a whole, other processes' memory, keys, time
- * and modules. A call that a capability of the container allows is let through. */
-static const struct {
-	const char *name;
-	const char *unless; /* this capability is given */
-} default_refused[] = {
-	{"acct", "CAP_SYS_PACCT"},
-	{"add_key", NULL},
-	{"bpf", "CAP_SYS_ADMIN"},
-	{"clock_adjtime", "CAP_SYS_TIME"},
-	{"clock_settime", "CAP_SYS_TIME"},
-	{"delete_module", "CAP_SYS_MODULE"},
-	{"fanotify_init", "CAP_SYS_ADMIN"},
-	{"finit_module", "CAP_SYS_MODULE"},
-	{"fsconfig", "CAP_SYS_ADMIN"},
-	{"fsmount", "CAP_SYS_ADMIN"},
-	{"fsopen", "CAP_SYS_ADMIN"},
-	{"fspick", "CAP_SYS_ADMIN"},
-	{"get_mempolicy", "CAP_SYS_NICE"},
-	{"init_module", "CAP_SYS_MODULE"},
-	{"io_uring_enter", NULL},
-	{"io_uring_register", NULL},
-	{"io_uring_setup", NULL},
-	{"ioperm", "CAP_SYS_RAWIO"},
-	{"iopl", "CAP_SYS_RAWIO"},
-	{"kcmp", "CAP_SYS_PTRACE"},
-	{"kexec_file_load", "CAP_SYS_BOOT"},
-	{"kexec_load", "CAP_SYS_BOOT"},
-	{"keyctl", NULL},
-	{"lookup_dcookie", "CAP_SYS_ADMIN"},
-	{"mbind", "CAP_SYS_NICE"},
-	{"mount", "CAP_SYS_ADMIN"},
-	{"mount_setattr", "CAP_SYS_ADMIN"},
-	{"move_mount", "CAP_SYS_ADMIN"},
-	{"move_pages", "CAP_SYS_NICE"},
-	{"name_to_handle_at", "CAP_SYS_ADMIN"},
-	{"nfsservctl", NULL},
-	{"open_by_handle_at", "CAP_DAC_READ_SEARCH"},
-	{"open_tree", "CAP_SYS_ADMIN"},
-	{"perf_event_open", "CAP_PERFMON"},
-	{"pivot_root", "CAP_SYS_ADMIN"},
-	{"process_vm_readv", "CAP_SYS_PTRACE"},
-	{"process_vm_writev", "CAP_SYS_PTRACE"},
-	{"ptrace", "CAP_SYS_PTRACE"},
-	{"quotactl", "CAP_SYS_ADMIN"},
-	{"quotactl_fd", "CAP_SYS_ADMIN"},
-	{"reboot", "CAP_SYS_BOOT"},
-	{"request_key", NULL},
-	{"set_mempolicy", "CAP_SYS_NICE"},
-	{"setdomainname", "CAP_SYS_ADMIN"},
-	{"sethostname", "CAP_SYS_ADMIN"},
-	{"setns", "CAP_SYS_ADMIN"},
-	{"settimeofday", "CAP_SYS_TIME"},
-	{"swapoff", "CAP_SYS_ADMIN"},
-	{"swapon", "CAP_SYS_ADMIN"},
-	{"syslog", "CAP_SYSLOG"},
-	{"umount2", "CAP_SYS_ADMIN"},
-	{"unshare", "CAP_SYS_ADMIN"},
-	{"userfaultfd", NULL},
-	{"vhangup", "CAP_SYS_TTY_CONFIG"},
-};
-
-struct um_json *um_oci_default_seccomp(struct um_arena *a,
-				       bool (*allowed)(const void *arg, const char *cap),
-				       const void *arg)
-{
-	struct um_json *o = um_json_new_obj(a), *rules, *rule, *names;
-
-	um_json_set_str(a, o, "defaultAction", "SCMP_ACT_ALLOW");
-	rules = um_json_set(a, o, "syscalls", um_json_new_arr(a));
-	rule = um_json_append(rules, um_json_new_obj(a));
-	names = um_json_set(a, rule, "names", um_json_new_arr(a));
-	for (size_t i = 0; i < UM_ARRAY_LEN(default_refused); i++)
-		if (!default_refused[i].unless || !allowed(arg, default_refused[i].unless))
-			um_json_append(names, um_json_new_str(a, default_refused[i].name));
-	um_json_set_str(a, rule, "action", "SCMP_ACT_ERRNO");
-	um_json_set_i64(a, rule, "errnoRet", EPERM);
-	return o;
-}
-
-static bool maker_has_cap(const void *m, const char *cap)
-{
-	return has_cap(m, cap);
-}
 
 /* The container's profile, else the pod's. */
 static int add_seccomp(const struct maker *m, struct um_json *linux_obj)
@@ -494,7 +308,7 @@ static int add_seccomp(const struct maker *m, struct um_json *linux_obj)
 		return um_error_set(m->err, -EOPNOTSUPP,
 				    "securityContext.seccompProfile: type %s is not supported yet",
 				    type);
-	um_json_set(m->a, linux_obj, "seccomp", um_oci_default_seccomp(m->a, maker_has_cap, m));
+	um_json_set(m->a, linux_obj, "seccomp", um_oci_default_seccomp(m->a, &m->caps));
 	return 0;
 }
 
@@ -513,6 +327,12 @@ struct um_json *oci_config(struct um_arena *a, const struct agent_ctr *c,
 	struct um_json *o = um_json_new_obj(a), *root, *mounts, *part;
 
 	m.privileged = um_json_bool(security(&m, "privileged"), false);
+	m.caps = (struct um_oci_caps){
+		.privileged = m.privileged,
+		.add = um_json_get(security(&m, "capabilities"), "add"),
+		.drop = um_json_get(security(&m, "capabilities"), "drop"),
+		.sys_resource = c->pod->agent->can_lower_oom,
+	};
 	m.rootfs = um_arena_printf(a, "%s/rootfs", bundle);
 	if (!m.rootfs || !(part = process(&m)))
 		return NULL;

@@ -1,6 +1,6 @@
 /* The OCI config.json of a container: what was asked, in the runtime's words. */
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/capability.h>
 
 #include "agent/internal.h"
 #include "agent/oci_defaults.h"
@@ -15,70 +15,8 @@ struct maker {
 	const struct ctr_start *start;
 	struct um_error *err;
 	bool privileged;
+	struct um_oci_caps caps;
 };
-
-static struct um_json *strings(struct um_arena *a, const char *const *list)
-{
-	struct um_json *arr = um_json_new_arr(a);
-
-	for (; *list; list++)
-		um_json_append(arr, um_json_new_str(a, *list));
-	return arr;
-}
-
-static bool names_cap(const struct um_json *list, const char *cap)
-{
-	um_json_foreach (it, list) {
-		const char *s = um_json_str(it, "");
-
-		if (!strcasecmp(s, "ALL") || !strcasecmp(s, cap) || !strcasecmp(s, cap + 4))
-			return true;
-	}
-	return false;
-}
-
-/* A capability that this host does not hold cannot be given: numbers as the kernel has them. */
-static bool host_has(const char *cap)
-{
-	static const char *const weak[] = {"CAP_SYS_RESOURCE"};
-
-	for (size_t i = 0; i < UM_ARRAY_LEN(weak); i++)
-		if (!strcmp(cap, weak[i]))
-			return prctl(PR_CAPBSET_READ, 24 /* CAP_SYS_RESOURCE */, 0, 0, 0) == 1;
-	return true;
-}
-
-static bool has_cap(const void *arg, const char *cap)
-{
-	const struct maker *m = arg;
-	const struct um_json *add = um_json_get(m->host, "CapAdd");
-	const struct um_json *drop = um_json_get(m->host, "CapDrop");
-
-	if (m->privileged || names_cap(add, cap))
-		return host_has(cap);
-	if (names_cap(drop, cap))
-		return false;
-	for (const char *const *d = um_oci_default_caps; *d; d++)
-		if (!strcmp(*d, cap))
-			return true;
-	return false;
-}
-
-static struct um_json *capabilities(const struct maker *m)
-{
-	static const char *const sets[] = {"bounding", "effective", "permitted"};
-	struct um_json *out = um_json_new_obj(m->a);
-
-	for (size_t i = 0; i < UM_ARRAY_LEN(sets); i++) {
-		struct um_json *list = um_json_new_arr(m->a);
-
-		for (const char *const *cap = um_oci_all_caps; *cap; cap++)
-			if (has_cap(m, *cap))
-				um_json_append(list, um_json_new_str(m->a, *cap));
-		um_json_set(m->a, out, sets[i], list);
-	}
-	return out;
-}
 
 static int set_user(const struct maker *m, struct um_json *process)
 {
@@ -122,7 +60,7 @@ static struct um_json *process(const struct maker *m)
 		um_json_append(args, um_json_copy(m->a, it));
 	um_json_set(m->a, o, "env", um_json_copy(m->a, um_json_path(m->config, "Config.Env")));
 	um_json_set_str(m->a, o, "cwd", *cwd ? cwd : "/");
-	um_json_set(m->a, o, "capabilities", capabilities(m));
+	um_json_set(m->a, o, "capabilities", um_oci_capabilities(m->a, &m->caps));
 	um_json_set_bool(m->a, o, "noNewPrivileges",
 			 um_json_get_bool(m->host, "NoNewPrivileges", false));
 	return o;
@@ -138,7 +76,7 @@ static struct um_json *mount_object(const struct maker *m, const char *type, con
 	um_json_set_str(m->a, o, "destination", target);
 	um_json_set_str(m->a, o, "type", type);
 	um_json_set_str(m->a, o, "source", source);
-	um_json_set(m->a, o, "options", strings(m->a, options));
+	um_json_set(m->a, o, "options", um_oci_strings(m->a, options));
 	return o;
 }
 
@@ -317,10 +255,10 @@ static struct um_json *linux_part(const struct maker *m)
 	um_json_set(m->a, o, "resources", resources(m));
 	if (m->privileged)
 		return o;
-	um_json_set(m->a, o, "maskedPaths", strings(m->a, um_oci_masked));
-	um_json_set(m->a, o, "readonlyPaths", strings(m->a, um_oci_readonly));
+	um_json_set(m->a, o, "maskedPaths", um_oci_strings(m->a, um_oci_masked));
+	um_json_set(m->a, o, "readonlyPaths", um_oci_strings(m->a, um_oci_readonly));
 	if (!um_json_get_bool(m->host, "SeccompUnconfined", false))
-		um_json_set(m->a, o, "seccomp", um_oci_default_seccomp(m->a, has_cap, m));
+		um_json_set(m->a, o, "seccomp", um_oci_default_seccomp(m->a, &m->caps));
 	return o;
 }
 
@@ -339,6 +277,12 @@ struct um_json *ctr_oci_config(struct um_arena *a, const struct ctr *c, const st
 	struct um_json *o = um_json_new_obj(a), *root, *mounts, *part;
 
 	m.privileged = um_json_get_bool(m.host, "Privileged", false);
+	m.caps = (struct um_oci_caps){
+		.privileged = m.privileged,
+		.add = um_json_get(m.host, "CapAdd"),
+		.drop = um_json_get(m.host, "CapDrop"),
+		.sys_resource = cap_get_bound(CAP_SYS_RESOURCE) == 1,
+	};
 	part = process(&m);
 	if (!part)
 		return NULL;

@@ -271,6 +271,26 @@ static void hear(struct um_nodes *s, struct nodes_node *n, const struct um_json 
 	n->node_said = said;
 }
 
+static void count(struct um_nodes *s, struct nodes_node *n, const struct um_json *node)
+{
+	bool all_down = nodes_all_down(s);
+	struct nodes_node *it, *tmp;
+
+	s->existing = s->existing - n->exists + !!node;
+	s->ready -= n->ready;
+	n->exists = node;
+	n->ready = !strcmp(readiness(node), "True");
+	s->ready += n->ready;
+	if (nodes_all_down(s) == all_down)
+		return;
+	um_log(UM_LOG_INFO,
+	       all_down ? "a node is ready: pods of those that are not are driven out again"
+			: "no node is ready: no pod is driven out for that",
+	       UM_LOG_I64("nodes", s->existing));
+	HASH_ITER (hh, s->nodes, it, tmp)
+		um_queue_add(s->queue, it->name);
+}
+
 static void see_node(struct um_nodes *s, const char *full_key, const struct um_bytes *value)
 {
 	_cleanup_arena_ struct um_arena *a = um_arena_new(UM_OBJECT_ARENA_MAX);
@@ -285,7 +305,7 @@ static void see_node(struct um_nodes *s, const char *full_key, const struct um_b
 		n->seen_ns = um_loop_now(s->ctl->loop);
 	if (!value && n->exists)
 		n->gone_ns = um_loop_now(s->ctl->loop);
-	n->exists = value;
+	count(s, n, node);
 	if (node)
 		hear(s, n, node);
 	if (taints == n->taints)

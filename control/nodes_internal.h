@@ -11,7 +11,7 @@ struct um_pod;
 
 struct nodes_node {
 	UT_hash_handle hh;
-	bool exists;
+	bool exists, ready;		/* ready: says its object */
 	int64_t seen_ns, gone_ns;	/* monotonic */
 	uint64_t lease_said, node_said; /* hashes: another one is a sign of life */
 	uint64_t taints;		/* hash of those with the effect NoExecute; 0: none */
@@ -32,11 +32,19 @@ struct um_nodes {
 	const struct um_kind *kind, *pods, *leases;
 	struct um_store_watch *node_watch, *lease_watch;
 	struct nodes_node *nodes;
+	unsigned existing, ready; /* how many of them */
 	struct nodes_eviction *tolerated;
 	char prefix[UM_OBJECT_KEY_MAX], lease_prefix[UM_OBJECT_KEY_MAX];
 };
 
 struct nodes_node *nodes_find(const struct um_nodes *s, const char *name);
+
+/* No node is ready: more likely it is this server that is cut off, and nobody could take the pods
+ * anyway. Then none is driven out because its node is silent or not ready. */
+static inline bool nodes_all_down(const struct um_nodes *s)
+{
+	return s->existing > 0 && s->ready == 0;
+}
 
 /* ---- nodes_taints.c ---- */
 /* Makes spec.taints those that follow from the conditions; others stay. */

@@ -27,12 +27,14 @@ static struct um_json *find_taint(const struct um_json *taints, const char *key,
 	return NULL;
 }
 
-static bool wanted(const struct um_json *node, size_t rule)
+static bool wanted(const struct um_nodes *s, const struct um_json *node, size_t rule)
 {
 	const struct um_json *c;
 
 	if (!rules[rule].type)
 		return um_json_get_bool(node, "spec.unschedulable", false);
+	if (nodes_all_down(s) && !strcmp(rules[rule].effect, "NoExecute"))
+		return false;
 	c = um_ctl_condition(um_json_get(node, "status"), rules[rule].type);
 	return c && !strcmp(um_json_get_str(c, "status", ""), rules[rule].status);
 }
@@ -45,14 +47,14 @@ void nodes_set_taints(struct um_nodes *s, struct um_json *node, struct um_arena 
 	um_time_format(um_clock_wall(um_loop_clock(s->ctl->loop)), now);
 	for (size_t i = 0; i < UM_ARRAY_LEN(rules); i++) {
 		t = find_taint(taints, rules[i].key, rules[i].effect);
-		if (wanted(node, i) && !t) {
+		if (wanted(s, node, i) && !t) {
 			spec = um_json_ensure_obj(a, node, "spec");
 			taints = um_json_ensure_arr(a, spec, "taints");
 			t = um_json_append(taints, um_json_new_obj(a));
 			um_json_set_str(a, t, "key", rules[i].key);
 			um_json_set_str(a, t, "effect", rules[i].effect);
 			um_json_set_str(a, t, "timeAdded", now);
-		} else if (t && !wanted(node, i)) {
+		} else if (t && !wanted(s, node, i)) {
 			um_json_remove_node(taints, t);
 		}
 	}

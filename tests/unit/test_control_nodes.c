@@ -75,20 +75,30 @@ static bool leaving(const char *name)
 	return !p || um_json_path(p, "metadata.deletionTimestamp");
 }
 
+/* Time passes, and the node "live" is ready all the while. */
+static void pass(int seconds)
+{
+	for (; seconds > 0; seconds -= 20) {
+		advance(seconds < 20 ? seconds : 20);
+		post("live", "True");
+	}
+}
+
 Test(nodes, silence_is_noticed)
 {
+	node("live");
 	node("n1");
 	start_control();
 	lease("n1");
 	pod("a", "n1", "");
 	for (int i = 0; i < 6; i++) {
-		advance(30);
+		pass(30);
 		cr_assert_str_eq(ready("nodes", "n1"), "True");
 		renew("n1");
 	}
-	advance(39);
+	pass(39);
 	cr_assert_str_eq(ready("nodes", "n1"), "True");
-	advance(2);
+	pass(2);
 	cr_assert_str_eq(ready("nodes", "n1"), "Unknown");
 	cr_assert_str_eq(um_json_get_str(get("nodes", "n1"), "status.conditions.0.reason", ""),
 			 "NodeStatusUnknown");
@@ -151,8 +161,9 @@ Test(nodes, a_started_server_gives_time_anew)
 Test(nodes, one_that_never_spoke)
 {
 	make("nodes", "{metadata: {name: n1}}");
+	node("live");
 	start_control();
-	advance(41);
+	pass(41);
 	cr_assert_str_eq(um_json_get_str(get("nodes", "n1"), "status.conditions.0.reason", ""),
 			 "NodeStatusNeverUpdated");
 	cr_assert(tainted("n1", "unreachable", "NoExecute"));
@@ -161,11 +172,12 @@ Test(nodes, one_that_never_spoke)
 Test(nodes, not_ready_is_another_taint)
 {
 	start_control();
+	node("live");
 	node("n1");
 	post("n1", "False");
 	cr_assert(tainted("n1", "not-ready", "NoSchedule"));
 	cr_assert(tainted("n1", "not-ready", "NoExecute"));
-	advance(41);
+	pass(41);
 	cr_assert_not(tainted("n1", "not-ready", "NoExecute"));
 	cr_assert(tainted("n1", "unreachable", "NoExecute"));
 	post("n1", "True");
@@ -187,6 +199,7 @@ Test(nodes, taints_of_others_stay)
 Test(nodes, pods_are_driven_out)
 {
 	start_control();
+	node("live");
 	node("n1");
 	pod("usual", "n1", "");
 	pod("stays", "n1", "{operator: Exists}");
@@ -196,7 +209,7 @@ Test(nodes, pods_are_driven_out)
 	post("n1", "False");
 	cr_assert_not(leaving("short"));
 	for (int i = 0; i < 12; i++) {
-		advance(1);
+		pass(1);
 		post("n1", "False");
 	}
 	cr_assert(leaving("short"));
@@ -204,7 +217,7 @@ Test(nodes, pods_are_driven_out)
 	cr_assert_not(leaving("usual"));
 	for (int i = 0; i < 15; i++) {
 		cr_assert_not(leaving("usual"));
-		advance(20);
+		pass(20);
 		post("n1", "False");
 	}
 	cr_assert(leaving("usual"));
@@ -214,14 +227,63 @@ Test(nodes, pods_are_driven_out)
 Test(nodes, who_is_back_in_time_keeps_its_pods)
 {
 	start_control();
+	node("live");
 	node("n1");
 	pod("a", "n1", "");
-	advance(200);
+	pass(200);
 	cr_assert(tainted("n1", "unreachable", "NoExecute"));
 	post("n1", "True");
-	advance(200); /* silent once more: the time starts anew */
+	pass(200); /* silent once more: the time starts anew */
 	cr_assert_not(leaving("a"));
-	advance(300);
+	pass(300);
+	cr_assert(leaving("a"));
+}
+
+Test(nodes, nobody_is_driven_out_when_all_are_silent)
+{
+	start_control();
+	node("live");
+	node("n1");
+	pod("a", "n1", "");
+	pass(100);
+	cr_assert(tainted("n1", "unreachable", "NoExecute"));
+	advance(41);
+	cr_assert(tainted("n1", "unreachable", "NoSchedule"));
+	cr_assert_not(tainted("n1", "unreachable", "NoExecute"));
+	cr_assert_not(tainted("live", "unreachable", "NoExecute"));
+	cr_assert_str_eq(ready("pods", "default/a"), "False");
+	advance(2000);
+	cr_assert_not(leaving("a"));
+	/* What users taint counts all the same. */
+	pod("b", "live", "");
+	change("nodes", "live", "{spec: {taints: [{key: x, effect: NoExecute}]}}");
+	cr_assert(leaving("b"));
+	cr_assert_not(leaving("a"));
+	/* One is back: the others have their time, then pods go. */
+	post("live", "True");
+	cr_assert(tainted("n1", "unreachable", "NoExecute"));
+	pass(280);
+	cr_assert_not(leaving("a"));
+	pass(40);
+	cr_assert(leaving("a"));
+}
+
+Test(nodes, the_only_one_keeps_its_pods)
+{
+	node("n1");
+	start_control();
+	pod("a", "n1", "");
+	post("n1", "False");
+	advance(1000);
+	cr_assert(tainted("n1", "unreachable", "NoSchedule"));
+	cr_assert_not(leaving("a"));
+	stop_control();
+	start_control();
+	advance(1000);
+	cr_assert_not(leaving("a"));
+	/* Its end counts, too. */
+	del("nodes", "n1", UM_PROPAGATE_DEFAULT);
+	advance(41);
 	cr_assert(leaving("a"));
 }
 

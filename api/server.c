@@ -366,12 +366,17 @@ static int make_dns_service(struct um_api *api, struct um_error *err)
 	return make_service(api, "kube-system", "kube-dns", text, err);
 }
 
-int um_api_publish(struct um_api *api, int port, struct um_error *err)
+int um_api_ensure_services(struct um_api *api, int port, struct um_error *err)
 {
 	int r = make_own_service(api, port, err);
 
-	if (r == 0 && api->o.services.dns)
-		r = make_dns_service(api, err);
+	return r == 0 && api->o.services.dns ? make_dns_service(api, err) : r;
+}
+
+int um_api_publish(struct um_api *api, int port, struct um_error *err)
+{
+	int r = um_api_ensure_services(api, port, err);
+
 	/* A full disk must not keep the server from starting: reading goes on. */
 	if (r != -ENOSPC)
 		return r;

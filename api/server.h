@@ -42,6 +42,8 @@ void um_api_stop(struct um_api *api);
 void um_api_free(struct um_api *api); /* accepts NULL */
 /* Makes the Services default/kubernetes (this API listens on @port) and, where there is cluster
  * DNS, kube-system/kube-dns, unless they are there. */
+um_must_check int um_api_ensure_services(struct um_api *api, int port, struct um_error *err);
+/* The same at the start: a full disk is no failure, but keeps um_api_ready() false. */
 um_must_check int um_api_publish(struct um_api *api, int port, struct um_error *err);
 bool um_api_ready(const struct um_api *api);
 

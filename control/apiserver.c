@@ -20,8 +20,8 @@
 struct um_apiserver {
 	struct um_ctl *ctl;
 	struct um_queue *queue;
-	const struct um_kind *endpoints, *slices;
-	struct um_store_watch *endpoints_watch, *slices_watch;
+	const struct um_kind *services, *endpoints, *slices;
+	struct um_store_watch *service_watch, *dns_watch, *endpoints_watch, *slices_watch;
 	bool any;		  /* it listens on all addresses */
 	char ip[INET_ADDRSTRLEN]; /* "": none that Services can lead to */
 	int port;
@@ -116,6 +116,37 @@ static void fill_slice(struct um_apiserver *s, struct um_json *obj, struct um_ar
 	um_json_set(a, obj, "ports", ports);
 }
 
+/* The Services of this API and of cluster DNS are there; ours leads to where we listen, which an
+ * earlier start may have done elsewhere. */
+static int64_t look_at_services(struct um_apiserver *s, struct um_arena *a)
+{
+	struct um_json *old = NULL, *obj;
+	struct um_error err = UM_ERROR_INIT;
+	bool differs = false;
+	int64_t rev;
+	int r = um_api_ensure_services(s->ctl->api, s->port, &err);
+
+	if (r < 0) {
+		um_log(UM_LOG_WARN, "the Services of this cluster", UM_LOG_STR("error", err.msg));
+		return r;
+	}
+	r = um_api_load(s->ctl->api, s->services, NS, NAME, a, &old, &rev);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r; /* the news of its creation is under way */
+	obj = um_json_copy(a, old);
+	um_json_foreach (p, um_json_path(obj, "spec.ports")) {
+		if (strcmp(um_json_get_str(p, "name", ""), "https") ||
+		    um_json_get_i64(p, "targetPort", 0) == s->port)
+			continue;
+		um_json_set_i64(a, p, "targetPort", s->port);
+		differs = true;
+	}
+	return !differs		    ? 0
+	       : um_arena_failed(a) ? -ENOMEM
+				    : um_ctl_update(s->ctl, s->queue, s->services->plural,
+						    s->services, obj, old, rev, a, NULL);
+}
+
 static int64_t on_look(void *arg, const char *key)
 {
 	struct um_apiserver *s = arg;
@@ -124,8 +155,11 @@ static int64_t on_look(void *arg, const char *key)
 	const struct um_kind *kind = is_slice ? s->slices : s->endpoints;
 	struct um_json *old = NULL, *obj;
 	int64_t rev;
-	int r = a ? um_api_load(s->ctl->api, kind, NS, NAME, a, &old, &rev) : -ENOMEM;
+	int r;
 
+	if (a && !strcmp(key, s->services->plural))
+		return look_at_services(s, a);
+	r = a ? um_api_load(s->ctl->api, kind, NS, NAME, a, &old, &rev) : -ENOMEM;
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (s->any)
@@ -143,6 +177,13 @@ static int64_t on_look(void *arg, const char *key)
 
 /* ---- who wants a look ---- */
 
+static void on_service(void *arg, um_unused const struct um_store_event *ev)
+{
+	struct um_apiserver *s = arg;
+
+	um_queue_add(s->queue, s->services->plural);
+}
+
 static void on_endpoints(void *arg, um_unused const struct um_store_event *ev)
 {
 	struct um_apiserver *s = arg;
@@ -157,11 +198,12 @@ static void on_slice(void *arg, um_unused const struct um_store_event *ev)
 	um_queue_add(s->queue, s->slices->plural);
 }
 
-static int follow(struct um_apiserver *s, const struct um_kind *kind, um_store_watch_fn fn,
-		  struct um_store_watch **ret, struct um_error *err)
+static int follow(struct um_apiserver *s, const struct um_kind *kind, const char *ns,
+		  const char *name, um_store_watch_fn fn, struct um_store_watch **ret,
+		  struct um_error *err)
 {
 	char key[UM_OBJECT_KEY_MAX];
-	int r = um_object_key(key, kind, NS, NAME);
+	int r = um_object_key(key, kind, ns, name);
 
 	if (r == 0)
 		r = um_store_watch_new(s->ctl->durable, key, um_store_rev(s->ctl->durable), fn, s,
@@ -181,15 +223,22 @@ int um_apiserver_new(struct um_ctl *c, const char *listen, int port, struct um_a
 		return um_error_set(err, -ENOMEM, "endpoints of the API: out of memory");
 	s->ctl = c;
 	s->port = port;
+	s->services = um_schema_find_resource("", "v1", "services");
 	s->endpoints = um_schema_find_resource("", "v1", "endpoints");
 	s->slices = um_schema_find_resource("discovery.k8s.io", "v1", "endpointslices");
 	settle_address(s, listen);
-	r = s->endpoints && s->slices ? um_queue_new(c->loop, on_look, s, &s->queue, err)
-				      : um_error_set(err, -EINVAL, "the schema has no endpoints");
+	r = s->services && s->endpoints && s->slices
+		    ? um_queue_new(c->loop, on_look, s, &s->queue, err)
+		    : um_error_set(err, -EINVAL, "the schema has no endpoints");
+	if (r == 0)
+		r = follow(s, s->services, NS, NAME, on_service, &s->service_watch, err);
+	if (r == 0)
+		r = follow(s, s->services, "kube-system", "kube-dns", on_service, &s->dns_watch,
+			   err);
 	if (r == 0 && *s->ip)
-		r = follow(s, s->endpoints, on_endpoints, &s->endpoints_watch, err);
+		r = follow(s, s->endpoints, NS, NAME, on_endpoints, &s->endpoints_watch, err);
 	if (r == 0 && *s->ip)
-		r = follow(s, s->slices, on_slice, &s->slices_watch, err);
+		r = follow(s, s->slices, NS, NAME, on_slice, &s->slices_watch, err);
 	if (r < 0) {
 		um_apiserver_free(s);
 		return r;
@@ -202,6 +251,8 @@ void um_apiserver_free(struct um_apiserver *s)
 {
 	if (!s)
 		return;
+	um_store_watch_free(s->service_watch);
+	um_store_watch_free(s->dns_watch);
 	um_store_watch_free(s->endpoints_watch);
 	um_store_watch_free(s->slices_watch);
 	um_queue_free(s->queue);

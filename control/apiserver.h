@@ -1,4 +1,5 @@
-/* The endpoints of the Service default/kubernetes: where this server listens. */
+/* The Service default/kubernetes and its endpoints: where this server listens. It and
+ * kube-system/kube-dns come back when somebody removes them. */
 #ifndef UM_CONTROL_APISERVER_H
 #define UM_CONTROL_APISERVER_H
 

@@ -72,6 +72,7 @@ static void set_up(void)
 	cr_assert_eq(um_store_open_volatile(loop, 1, 0, &volatile_, &err), 0);
 	cr_assert_eq(
 		um_service_ranges_parse("10.96.0.0/16", "30000-32767", NULL, &o.services, &err), 0);
+	o.services.dns = o.services.first + 10;
 	o.loop = loop;
 	o.durable = durable;
 	o.volatile_ = volatile_;

@@ -133,6 +133,35 @@ static bool count(void *arg, um_unused const struct um_store_kv *kv)
 	return true;
 }
 
+Test(ns, the_services_of_the_cluster_come_back)
+{
+	static const char *const names[] = {"default/kubernetes", "kube-system/kube-dns"};
+	struct um_error err = UM_ERROR_INIT;
+
+	cr_assert_eq(um_api_publish(api, 6443, &err), 0, "%s", err.msg);
+	start_control();
+	cr_assert_eq(um_controllers_publish(controllers, "127.0.0.1", 6443, &err), 0, "%s",
+		     err.msg);
+	settle();
+	for (size_t i = 0; i < UM_ARRAY_LEN(names); i++) {
+		const struct um_json *was = get("services", names[i]), *is;
+		const char *ip = um_json_get_str(was, "spec.clusterIP", "");
+
+		cr_assert(*ip, "%s", names[i]);
+		del("services", names[i], UM_PROPAGATE_DEFAULT);
+		is = get("services", names[i]);
+		cr_assert(is, "%s is back", names[i]);
+		cr_assert_str_eq(um_json_get_str(is, "spec.clusterIP", ""), ip);
+		cr_assert_str_neq(um_json_get_str(is, "metadata.uid", ""),
+				  um_json_get_str(was, "metadata.uid", ""));
+	}
+	/* What a user adds stays. */
+	change("services", "default/kubernetes", "{metadata: {labels: {mine: \"1\"}}}");
+	cr_assert_str_eq(
+		um_json_get_str(get("services", "default/kubernetes"), "metadata.labels.mine", ""),
+		"1");
+}
+
 Test(ns, where_the_api_is)
 {
 	static const struct {
@@ -151,6 +180,9 @@ Test(ns, where_the_api_is)
 		cr_assert_str_eq(address(), cases[i].ip);
 		cr_assert_eq(um_json_get_i64(get("endpoints", "default/kubernetes"),
 					     "subsets.0.ports.0.port", 0),
+			     7000 + (int)i);
+		cr_assert_eq(um_json_get_i64(get("services", "default/kubernetes"),
+					     "spec.ports.0.targetPort", 0),
 			     7000 + (int)i);
 		stop_control();
 	}

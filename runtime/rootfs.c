@@ -276,11 +276,13 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *m, struct u
 
 /* ---- cgroup ---- */
 
+/* Who is root in a user namespace only gets no writable view of the host's tree. */
 static void cgroup_attrs(const struct um_rootfs *r, struct um_spec_mount *m)
 {
-	if (r->cgroup_ns)
+	if (r->cgroup_ns || !r->user_ns)
 		return;
-	m->attr_set |= MOUNT_ATTR_RDONLY; /* a view of the host's tree is never writable */
+	m->read_only = true;
+	m->attr_set |= MOUNT_ATTR_RDONLY;
 	m->attr_clr &= ~(uint64_t)MOUNT_ATTR_RDONLY;
 }
 

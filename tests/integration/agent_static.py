@@ -431,6 +431,20 @@ def test_the_default_seccomp_profile_is_loaded(node):
     assert wait_for("off", lambda: node.logs("sec", "off")).split() == ["Seccomp:", "0"]
 
 
+def test_a_privileged_container(node):
+    node.busybox()
+    node.run()
+    node.manifest("priv", {"containers": [ctr(
+        "mkdir -p /m && mount -t tmpfs none /m && echo mounted; "
+        "d=$(dirname $(find /sys/fs/cgroup -name cgroup.procs | head -1)); "
+        "mkdir $d/sub && echo grouped; rmdir $d/sub; " + LOOP,
+        securityContext={"privileged": True})]})
+    out = wait_for("output", lambda: "grouped" in node.logs("priv") and node.logs("priv"))
+    assert "mounted" in out and "grouped" in out, out
+    node.remove("priv")
+    node.assert_no_leaks()
+
+
 def test_the_leak_counter_sees_planted_leaks(node):
     node.busybox()
     node.run()

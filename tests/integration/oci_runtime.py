@@ -847,6 +847,17 @@ def test_the_cgroup_mount_shows_the_own_group_only(box):
     assert "touch:" in r.err, r
 
 
+def test_the_cgroup_mount_without_a_cgroup_namespace(box):
+    box.ns("cgroup", remove=True)
+    mount = [m for m in box.config["mounts"] if m["type"] == "cgroup"][0]
+    make = "d=$(dirname $(find /sys/fs/cgroup -name cgroup.procs | head -1)); mkdir $d/sub && rmdir $d/sub"
+    r = box.run(make)
+    assert r.rc and "Read-only file system" in r.err, r
+    mount["options"].remove("ro")
+    r = box.run(make)
+    assert r.rc == 0, r
+
+
 # ---- hooks
 
 def hook_script(box, name, more=""):

@@ -27,6 +27,7 @@
 #define CTR_ID_LEN 64
 #define CTR_SHORT_LEN 12
 #define CTR_PATH_MAX 4096
+#define CTR_DIR_MAX 1000 /* of each folder */
 #define CTR_LOG_MAX_BYTES "10485760"
 #define CTR_LOG_FILES 5
 
@@ -74,10 +75,12 @@ int ctr_fail(const struct um_error *err);
 
 /* ---- env.c: where things are ---- */
 
+/* Options before ctr_env_open(), then what holds; the folders are absolute. */
 struct ctr_env {
-	const char *root, *cgroup_parent, *libexec, *range;
-	char state[1024], run[1024], images_dir[1024], oci_root[1100], volumes[1024], net_dir[1100];
-	char shim[1100], oci[1100];
+	const char *root, *config;
+	const char *state, *run, *images_dir, *volumes;
+	const char *libexec, *cgroup_parent, *range;
+	char oci_root[1100], net_dir[1100], shim[1100], oci[1100];
 	struct um_images *images; /* ctr_images() */
 };
 

@@ -65,16 +65,40 @@ static int open_shims_group(struct um_cgroups **host, struct um_cgroup **ret, st
 	return r;
 }
 
+#define ARGS_MAX 48
+
 struct shim_args {
-	char join[16], state_root[1100], range[100], libexec[1100], parent[200];
-	char self[1100];
-	char *argv[40];
+	char join[16], self[1100];
+	char flags[7][CTR_DIR_MAX + 40];
+	size_t n_flags;
+	char *argv[ARGS_MAX];
 	int n;
 };
 
 static void arg(struct shim_args *s, const char *text)
 {
 	s->argv[s->n++] = (char *)(uintptr_t)text;
+}
+
+static void add_flag(struct shim_args *s, const char *name, const char *value)
+{
+	char *text = s->flags[s->n_flags++];
+
+	snprintf(text, sizeof(s->flags[0]), "--%s=%s", name, value);
+	arg(s, text);
+}
+
+/* All that ctr_env has: what the variables and the file say may change meanwhile. */
+static void add_environment(struct shim_args *s)
+{
+	arg(s, "--config=/dev/null");
+	add_flag(s, "state-dir", ctr_env.state);
+	add_flag(s, "run-dir", ctr_env.run);
+	add_flag(s, "images-dir", ctr_env.images_dir);
+	add_flag(s, "volumes-dir", ctr_env.volumes);
+	add_flag(s, "libexec-dir", ctr_env.libexec);
+	add_flag(s, "cgroup-parent", ctr_env.cgroup_parent);
+	add_flag(s, "container-range", ctr_env.range);
 }
 
 /* This program, for the end of the container: it must be found when this process has gone. */
@@ -97,11 +121,8 @@ static int make_args(const struct ctr *c, struct shim_args *s, int joins, struct
 	if (r < 0)
 		return r;
 	snprintf(s->join, sizeof(s->join), "%d", joins);
-	snprintf(s->state_root, sizeof(s->state_root), "--root=%s", ctr_env.root);
-	snprintf(s->range, sizeof(s->range), "--container-range=%s", ctr_env.range);
-	snprintf(s->libexec, sizeof(s->libexec), "--libexec-dir=%s", ctr_env.libexec);
-	snprintf(s->parent, sizeof(s->parent), "--cgroup-parent=%s", ctr_env.cgroup_parent);
 	s->n = 0;
+	s->n_flags = 0;
 	arg(s, ctr_env.shim);
 	arg(s, "--dir");
 	arg(s, c->run_dir);
@@ -128,10 +149,7 @@ static int make_args(const struct ctr *c, struct shim_args *s, int joins, struct
 	arg(s, s->self);
 	arg(s, "ctr");
 	arg(s, "cleanup");
-	arg(s, s->state_root);
-	arg(s, s->range);
-	arg(s, s->libexec);
-	arg(s, s->parent);
+	add_environment(s);
 	arg(s, c->id);
 	arg(s, NULL);
 	return 0;

@@ -232,7 +232,7 @@ static int load(bool changed, struct um_error *err)
 	_cleanup_ports_ port_vec ports = UM_VEC_INIT;
 	struct um_ctr_net n = ctr_net();
 	bool ready = false;
-	int r = um_ctr_net_ready(&ready, err);
+	int r = um_ctr_net_ready(&n, &ready, err);
 
 	if (r < 0 || (ready && !changed))
 		return r;
@@ -245,9 +245,10 @@ static int up(struct ctr *c, int netns, char address[INET_ADDRSTRLEN], struct um
 	_cleanup_ports_ port_vec used = UM_VEC_INIT, own = UM_VEC_INIT;
 	struct um_ctr_net n = ctr_net();
 	_cleanup_close_ int lock = um_ctr_net_lock(&n, err);
-	bool ports = um_json_first(um_json_path(c->config, "HostConfig.PortBindings")) != NULL;
+	bool ports = um_json_first(um_json_path(c->config, "HostConfig.PortBindings")) != NULL,
+	     ready;
 	struct um_net_pod pod;
-	int r = lock < 0 ? lock : 0;
+	int r = lock < 0 ? lock : um_ctr_net_ready(&n, &ready, err); /* nobody else's range */
 
 	if (r == 0 && ports)
 		r = all_ports(&used, err);
@@ -303,7 +304,7 @@ int ctr_net_heal(struct um_error *err)
 	struct um_ctr_net n = ctr_net();
 	_cleanup_close_ int lock = -1;
 	bool ready = true;
-	int r = um_ctr_net_ready(&ready, err);
+	int r = um_ctr_net_ready(&n, &ready, err);
 
 	if (r < 0 || ready)
 		return r;

@@ -828,6 +828,57 @@ def test_killed_commands(m):
     m.clean()
 
 
+def test_two_trees(m):
+    """Folders by option, variable and file: two trees on one machine see nothing of each other."""
+    mine = m.good("run", "-d", "--name", "same", "-p", "8080:80", "busybox", *serve(80)).strip()
+    other = tempfile.mkdtemp(prefix="umc-")
+    try:
+        dirs = {k: f"{other}/{k}" for k in ("state", "run", "volumes")}
+        with open(other + "/ctr.yaml", "w") as f:
+            f.write(f"state-dir: {dirs['state']}\nrun-dir: {dirs['run']}\n"
+                    f"volumes-dir: {dirs['volumes']}\nimages-dir: {m.images}\n"
+                    "container-range: 10.246.0.0/16\n")
+        there = ("--config", other + "/ctr.yaml")
+        m.bad(125, "run", *there, "--container-range", "10.245.0.0/16", "-d", "busybox", "true",
+              has=f"containers of another folder, {m.root}/var/lib/umiak/ctr/net, have addresses")
+        m.bad(125, "run", *there, "--container-range", "10.245.7.0/24", "-d", "busybox", "true",
+              has="give --container-range another one")
+        m.good("rm", *there, *m.good("ps", *there, "-aq").split())
+        theirs = m.good("run", *there, "-d", "--name", "same", "-p", "8081:80", "-v", "vol:/v",
+                        "busybox", *serve(80)).strip()
+        assert mine != theirs
+        assert m.good("ps", "-aq", "--no-trunc").split() == [mine]
+        assert m.good("ps", *there, "-aq", "--no-trunc").split() == [theirs]
+        wait_for("mine", lambda: fetch("127.0.0.1", 8080) == "page\n")
+        wait_for("theirs", lambda: fetch("127.0.0.1", 8081) == "page\n")
+        assert m.good("inspect", *there, "-f", "{{.NetworkSettings.IPAddress}}",
+                      "same").startswith("10.246.")
+        assert os.listdir(dirs["volumes"]) == ["vol"] and os.path.isdir(f"{dirs['run']}/{theirs[:16]}")
+        assert os.path.isdir(f"{dirs['state']}/{theirs}")
+        # Its shim cleans up after it where it is, with or without the file.
+        os.unlink(other + "/ctr.yaml")
+        env = {"UMIAK_CTR_STATE_DIR": dirs["state"], "UMIAK_CTR_RUN_DIR": dirs["run"],
+               "UMIAK_VOLUMES_DIR": dirs["volumes"], "UMIAK_CTR_RANGE": "10.246.0.0/16"}
+        os.kill(int(m.good("inspect", "-f", "{{.State.Pid}}", "same", env=env)), signal.SIGKILL)
+        wait_for("its cleanup", lambda: os.listdir(dirs["run"]) == ["oci"])
+        assert m.good("inspect", "-f", "{{.State.ExitCode}}", "same", env=env) == "137\n"
+        assert m.state("same") == "running" and fetch("127.0.0.1", 8080) == "page\n"
+        # An option wins over a variable.
+        assert m.good("ps", "-aq", "--no-trunc", "--state-dir", dirs["state"], "--run-dir",
+                      dirs["run"], env={"UMIAK_CTR_STATE_DIR": other + "/none"}).split() == [theirs]
+        m.good("rm", "-v", "same", env=env)
+        m.bad(1, "ps", "--state-dir", "state", has="--state-dir \"state\": want an absolute path")
+        m.bad(1, "ps", "--run-dir", "/r\"", has="--run-dir")
+        m.bad(1, "ps", "--config", other + "/none.yaml", has="none.yaml")
+        # The table of a folder that is gone is nobody's.
+        shutil.rmtree(dirs["state"])
+        env = {"UMIAK_CTR_STATE_DIR": other + "/fresh", "UMIAK_CTR_RANGE": "10.246.0.0/16"}
+        assert m.good("run", "--rm", "busybox", "echo", "hi", env=env) == "hi\n"
+    finally:
+        shutil.rmtree(other)
+    m.clean()
+
+
 def test_beside_an_agent(m):
     """The agent of the same machine starts and sweeps: containers are none of its pods."""
     m.good("run", "-d", "--name", "c", "busybox", "sleep", "1000")

@@ -173,6 +173,8 @@ static int parse_duration(const char *s, int64_t *ret)
 		} else {
 			return -EINVAL;
 		}
+		if (v * unit > 4e18 || sum > INT64_C(4000000000000000000)) /* 126 years */
+			return -EINVAL;
 		sum += (int64_t)(v * unit);
 		s = end + 1;
 	}
@@ -205,7 +207,7 @@ const char *ctr_status_word(const struct ctr *c, const struct ctr_live *l)
 	const char *kept = um_json_get_str(c->state, "Status", "created");
 
 	if (l->state == CTR_LIVE_RUNNING)
-		return "running";
+		return ctr_is_paused(c) ? "paused" : "running";
 	if (l->state == CTR_LIVE_RESTARTING || (l->state == CTR_LIVE_STARTING && l->attempt))
 		return "restarting";
 	if (l->state == CTR_LIVE_STARTING)
@@ -234,7 +236,7 @@ static struct um_json *state_object(struct um_arena *a, const struct ctr *c,
 
 	um_json_set_str(a, o, "Status", word);
 	um_json_set_bool(a, o, "Running", up || again);
-	um_json_set_bool(a, o, "Paused", false);
+	um_json_set_bool(a, o, "Paused", up && ctr_is_paused(c));
 	um_json_set_bool(a, o, "Restarting", again);
 	um_json_set_bool(a, o, "OOMKilled", !up && um_json_get_bool(c->state, "OOMKilled", false));
 	um_json_set_bool(a, o, "Dead", false);

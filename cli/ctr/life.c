@@ -333,6 +333,7 @@ static int note_running(struct ctr *c, struct um_error *err)
 	um_json_set_str(c->a, c->state, "Status", "running");
 	um_json_set_str(c->a, c->state, "Error", "");
 	um_json_set_bool(c->a, c->state, "ManuallyStopped", false);
+	um_json_set_bool(c->a, c->state, "Paused", false);
 	return ctr_save_state(c, durable, err);
 }
 
@@ -581,6 +582,7 @@ static void note_end(struct ctr *c, const struct ctr_live *l, bool oom)
 	}
 	um_time_format_nano(finished, text);
 	um_json_set_str(c->a, c->state, "Status", "exited");
+	um_json_set_bool(c->a, c->state, "Paused", false);
 	um_json_set_str(c->a, c->state, "FinishedAt", text);
 	um_json_set_i64(c->a, c->state, "ExitCode",
 			known		 ? ctr_exit_code(status)
@@ -642,6 +644,7 @@ int ctr_remove(struct ctr *c, bool force, bool volumes, struct um_error *err)
 		int status;
 
 		(void)!ctr_live_signal(&l, SIGKILL, true);
+		ctr_thaw(c);
 		(void)!ctr_live_wait(&l, 10 * UM_NSEC_PER_SEC, false, &status);
 	}
 	ctr_live_close(&l);
@@ -657,7 +660,7 @@ int ctr_remove(struct ctr *c, bool force, bool volumes, struct um_error *err)
 	if (r == 0)
 		r = um_rootfs_release(images, id, NULL, err);
 	if (r == 0 && volumes)
-		r = ctr_remove_volumes(c, err);
+		r = ctr_remove_volumes(c->config, err);
 	UM_FAULT("ctr.released");
 	return r < 0 ? r : ctr_forget(c, err);
 }
@@ -675,6 +678,7 @@ int ctr_stop(struct ctr *c, int seconds, struct um_error *err)
 		int64_t ns = seconds < 0 ? -1 : seconds * UM_NSEC_PER_SEC;
 
 		(void)!ctr_live_signal(&l, number, true);
+		ctr_thaw(c);
 		r = ctr_live_wait(&l, ns, false, &status);
 		if (r == -ETIMEDOUT) {
 			(void)!ctr_live_signal(&l, SIGKILL, true);

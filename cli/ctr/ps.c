@@ -46,9 +46,10 @@ static void add_status(struct um_buf *b, const struct um_json *all)
 	const char *word = um_json_get_str(all, "State.Status", "");
 	long long code = (long long)um_json_get_i64(all, "State.ExitCode", 0);
 
-	if (!strcmp(word, "running")) {
+	if (!strcmp(word, "running") || !strcmp(word, "paused")) {
 		um_buf_adds(b, "Up ");
 		ctr_ago(b, since(all, "State.StartedAt"));
+		um_buf_adds(b, *word == 'p' ? " (Paused)" : "");
 	} else if (!strcmp(word, "created")) {
 		um_buf_adds(b, "Created");
 	} else {
@@ -82,7 +83,7 @@ static void set(struct um_arena *a, struct um_json *row, const char *key, struct
 	um_buf_clear(b);
 }
 
-static struct um_json *row_of(struct um_arena *a, const struct um_json *all)
+struct um_json *ctr_ps_row(struct um_arena *a, const struct um_json *all)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(1 << 16);
 	struct um_json *row = um_json_new_obj(a);
@@ -294,7 +295,7 @@ static int run_ps(um_unused int argc, um_unused char **argv)
 		if (!match(it))
 			continue;
 		n++;
-		um_json_append(rows, row_of(a, it));
+		um_json_append(rows, ctr_ps_row(a, it));
 	}
 	if (r == 0 && um_arena_failed(a))
 		r = um_error_errno(&err, -ENOMEM, "ps");

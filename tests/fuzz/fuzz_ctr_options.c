@@ -200,8 +200,9 @@ static int try_tar(struct input *in)
 	return r;
 }
 
-static int (*const kinds[])(struct input *in) = {try_ports, try_mounts, try_device, try_ulimit,
-						 try_env,   try_values, try_side,   try_object, try_tar};
+static int (*const kinds[])(struct input *in) = {try_ports,  try_mounts, try_device,
+						 try_ulimit, try_env,	 try_values,
+						 try_side,   try_object, try_tar};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

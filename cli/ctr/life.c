@@ -453,6 +453,8 @@ static int remove_cgroup(const struct ctr *c, bool *oom, struct um_error *err)
 	if (um_cgroup_account(group, &usage, &ignored) == 0)
 		*oom = usage.oom_kills > 0;
 	(void)!um_cgroup_kill(group, &ignored);
+	if (ctr_is_paused(c)) /* v1: a frozen process ends once it is thawed */
+		(void)!um_cgroup_freeze(group, false, &ignored);
 	return um_cgroup_remove(host, path, err);
 }
 

@@ -300,6 +300,8 @@ def test_life(m):
     row = json.loads(m.good("ps", "--format", "json"))
     assert row["Names"] == "web" and row["State"] == "running" and row["Image"] == "busybox"
     assert m.good("ps", "--format", "{{.ID}} {{.Names}}") == f"{id[:12]} web\n"
+    assert m.good("ps", "--format", "table {{.Names}}\\t{{.State}}\\t{{.Image}}").splitlines() == \
+        ["NAMES   STATE     IMAGE", "web     running   busybox"], m.out
     for f, there in (("name=we", 1), ("name=x", 0), ("status=running", 1), ("status=exited", 0),
                      ("label=k", 1), ("label=k=v", 1), ("label=k=w", 0), ("id=" + id[:8], 1),
                      ("ancestor=busybox", 1), ("ancestor=other", 0)):
@@ -430,6 +432,15 @@ def test_pause(m):
     assert m.state("p") == "running"
     m.good("pause", "p")
     m.good("rm", "-f", "p")
+    # its shim is killed under it
+    m.good("run", "-d", "--name", "q", "busybox", "sleep", "1000")
+    m.good("pause", "q")
+    pid = m.pid("q")
+    os.kill(m.shim("q"), signal.SIGKILL)
+    wait_for("the next command sees it", lambda: m.state("q") == "exited")
+    wait_for("its end", lambda: not os.path.exists(f"/proc/{pid}"))
+    m.good("start", "q")
+    assert m.state("q") == "running"
     m.clean()
 
 

@@ -155,7 +155,7 @@ struct ctr_live {
 	int attempt;
 	int64_t started_ns, finished_ns;
 	int status;
-	int ns_net, ns_ipc, ns_uts;
+	int ns_net, ns_ipc, ns_uts, ns_pid;
 };
 
 /* Never fails: a shim that does not answer is none. Close with ctr_live_close(). */

@@ -141,6 +141,8 @@ static int make_args(const struct ctr *c, struct shim_args *s, int joins, struct
 	arg(s, "--new-ipc");
 	if (!host)
 		arg(s, "--new-net");
+	if (um_json_get_bool(c->config, "HostConfig.Init", false))
+		arg(s, "--new-pid"); /* its first process is the shim's, which reaps */
 	if (*hostname) {
 		arg(s, "--hostname");
 		arg(s, hostname);
@@ -233,8 +235,8 @@ static int start_shim(const struct ctr *c, struct ctr_live *shim, struct um_erro
 		return um_error_errno(err, r, "run %s", ctr_env.shim);
 	to = um_close(to);
 	r = read_ready(from, line, sizeof(line), err);
-	if (r == 0 && sscanf(line, "ready pid=%*d net=%d ipc=%d uts=%d", &shim->ns_net,
-			     &shim->ns_ipc, &shim->ns_uts) != 3)
+	if (r == 0 && sscanf(line, "ready pid=%*d net=%d ipc=%d uts=%d pid_ns=%d", &shim->ns_net,
+			     &shim->ns_ipc, &shim->ns_uts, &shim->ns_pid) != 4)
 		r = um_error_set(err, -EIO, "umiak-shim said \"%s\"", line);
 	if (r < 0)
 		return r;

@@ -233,7 +233,8 @@ static struct um_json *namespaces(const struct maker *m)
 		int fd; /* in the shim; -1: a new one */
 	} kinds[] = {
 		{"mount", true, -1},
-		{"pid", strcmp(um_json_get_str(m->host, "PidMode", ""), "host") != 0, -1},
+		{"pid", strcmp(um_json_get_str(m->host, "PidMode", ""), "host") != 0,
+		 m->shim->ns_pid},
 		{"network", m->shim->ns_net >= 0, m->shim->ns_net},
 		{"ipc", m->shim->ns_ipc >= 0, m->shim->ns_ipc},
 		{"uts", m->shim->ns_uts >= 0, m->shim->ns_uts},

@@ -116,7 +116,7 @@ static struct {
 		{0, "dns-option", CTR_OPT_LIST, "OPTION", "of resolv.conf", &o.dns_option},          \
 		{0,	     "add-host", CTR_OPT_LIST, "NAME:ADDR", "one more line of /etc/hosts",   \
 		 &o.add_host},                                                                       \
-		{0, "init", CTR_OPT_FLAG, NULL, "not supported", &o.init},                           \
+		{0, "init", CTR_OPT_FLAG, NULL, "its process 1 is a small one that reaps", &o.init}, \
 		{'l', "label", CTR_OPT_LIST, "KEY[=VALUE]", "a label", &o.label},                    \
 		{0, "stop-signal", CTR_OPT_TEXT, "SIGNAL", "asks it to end", &o.stop_signal},        \
 		{0,                                                                                  \
@@ -530,6 +530,7 @@ static void set_plain(const struct maker *m, const char *id, const char *image)
 	um_json_set_bool(m->a, m->config, "StdinOnce", o.interactive && !o.detach);
 	um_json_set_bool(m->a, m->host, "AutoRemove", o.rm);
 	um_json_set_bool(m->a, m->host, "Privileged", o.privileged);
+	um_json_set_bool(m->a, m->host, "Init", o.init);
 	um_json_set_bool(m->a, m->host, "ReadonlyRootfs", o.read_only);
 }
 
@@ -578,8 +579,8 @@ static int make_config(struct maker *m, const char *id, int argc, char **argv)
 
 static int check_options(struct um_error *err)
 {
-	if (o.init)
-		return um_error_set(err, -EOPNOTSUPP, "--init is not supported");
+	if (o.init && o.pid && !strcmp(o.pid, "host"))
+		return um_error_set(err, -EINVAL, "conflicting options: --init and --pid host");
 	if (o.pull && (!strcmp(o.pull, "always")))
 		return um_error_set(err, -EOPNOTSUPP,
 				    "--pull always: pulling from registries is not supported: use "

@@ -146,7 +146,7 @@ static int try_side(struct input *in)
 static int try_object(struct input *in)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4 << 20);
-	struct ctr_live live = {.fd = -1, .ns_net = -1, .ns_ipc = -1, .ns_uts = -1};
+	struct ctr_live live = {.fd = -1, .ns_net = -1, .ns_ipc = -1, .ns_uts = -1, .ns_pid = -1};
 	struct ctr_start start = {.ret_attach = -1};
 	struct ctr c = {.id = "0123456789abcdef", .dir = "/none", .run_dir = "/none", .lock = -1};
 	const struct um_image img = {0};

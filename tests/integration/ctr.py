@@ -193,7 +193,6 @@ def test_run_and_exit_codes(m):
     m.bad(125, "run", "--name", has="flag needs an argument")
     m.bad(125, "run", "-y", "busybox", has="unknown shorthand flag: 'y'")
     m.bad(125, "run", has="requires at least 1 argument")
-    m.bad(125, "run", "--init", "busybox", "true", has="--init is not supported")
     m.bad(125, "run", "--pull", "always", "busybox", "true", has="not supported")
     m.bad(125, "run", "--network", "mine", "busybox", "true", has="network mine is not supported")
     m.bad(125, "run", "--rm", "--restart", "always", "busybox", "true", has="conflicting options")
@@ -441,6 +440,33 @@ def test_pause(m):
     wait_for("its end", lambda: not os.path.exists(f"/proc/{pid}"))
     m.good("start", "q")
     assert m.state("q") == "running"
+    m.clean()
+
+
+def test_init(m):
+    """A process that is not number 1: a signal's default ends it, and its orphans are reaped."""
+    m.good("run", "-d", "--name", "i", "--init", "busybox", "sh", "-c", "echo $$; exec sleep 1000")
+    number = wait_for("its number", lambda: m.good("logs", "i").strip())
+    assert number != "1", number
+    m.good("exec", "i", "sh", "-c", "(sleep 0.1 &)")
+    wait_for("the orphan's end", lambda: len(m.good("top", "i").splitlines()) == 2)
+    assert not re.search(r"\) Z ", m.good("exec", "i", "sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null || true"))
+    m.good("stop", "-t", "300", "i")
+    assert m.state("i", "ExitCode") == "143"
+    m.good("start", "i")
+    assert m.state("i") == "running"
+    m.good("rm", "-f", "i")
+    m.bad(9, "run", "--rm", "--init", "busybox", "sh", "-c", "exit 9")
+    # What a container leaves behind goes with it, and with each of its runs.
+    for flags in (("--init",), ("--pid", "host")):
+        assert m.good("run", "--rm", *flags, "busybox", "sh", "-c", "sleep 8877 & echo x") == "x\n"
+        assert not processes("sleep 8877"), flags
+        m.good("run", "-d", "--name", "again", "--restart", "on-failure:2", *flags, "busybox", "sh",
+               "-c", "sleep 8877 & exit 3")
+        wait_for("the last run", lambda: m.state("again") == "exited")
+        wait_for("their end", lambda: not processes("sleep 8877"))
+        m.good("rm", "again")
+    m.bad(125, "run", "--init", "--pid=host", "busybox", "true", has="conflicting options")
     m.clean()
 
 

@@ -450,7 +450,8 @@ def test_init(m):
     assert number != "1", number
     m.good("exec", "i", "sh", "-c", "(sleep 0.1 &)")
     wait_for("the orphan's end", lambda: len(m.good("top", "i").splitlines()) == 2)
-    assert not re.search(r"\) Z ", m.good("exec", "i", "sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null || true"))
+    assert not re.search(r"\) Z ", m.good("exec", "i", "sh", "-c",
+                                          "cat /proc/[0-9]*/stat 2>/dev/null || true"))
     m.good("stop", "-t", "300", "i")
     assert m.state("i", "ExitCode") == "143"
     m.good("start", "i")

@@ -126,16 +126,29 @@ void ctr_size(struct um_buf *b, uint64_t bytes, bool binary)
 	um_buf_addf(b, "%.4g%s", v, (binary ? two : ten)[i]);
 }
 
+/* "12", "1.5": what strtod(3) takes beyond that (nan, 0x10, 1e3) is none. What follows, or NULL. */
+static const char *decimal(const char *s, double *ret)
+{
+	size_t len = strspn(s, "0123456789."), digits = strspn(s, "0123456789");
+	char copy[32], *end;
+
+	if (!digits || len >= sizeof(copy))
+		return NULL;
+	memcpy(copy, s, len);
+	copy[len] = '\0';
+	*ret = strtod(copy, &end);
+	return *end ? NULL : s + len;
+}
+
 int ctr_parse_bytes(const char *text, int64_t *ret)
 {
 	static const char units[] = "bkmgtp";
-	char *end;
-	double v;
+	double v = 0;
+	const char *end = decimal(text, &v);
 	const char *u;
 
-	if (!isdigit((unsigned char)*text))
+	if (!end)
 		return -EINVAL;
-	v = strtod(text, &end);
 	if (*end) {
 		u = strchr(units, tolower((unsigned char)*end));
 		if (!u)
@@ -160,10 +173,10 @@ static int parse_duration(const char *s, int64_t *ret)
 	if (!*s)
 		return -EINVAL;
 	while (*s) {
-		char *end;
-		double v = strtod(s, &end), unit;
+		double v = 0, unit;
+		const char *end = decimal(s, &v);
 
-		if (end == s || v < 0 || v > 1e9)
+		if (!end || v > 1e9)
 			return -EINVAL;
 		if (!strncmp(end, "ms", 2)) {
 			unit = 1e6;
@@ -184,13 +197,13 @@ static int parse_duration(const char *s, int64_t *ret)
 
 int ctr_parse_time(const char *text, int64_t *ret)
 {
-	char *end;
-	double v = strtod(text, &end);
+	double v = 0;
+	const char *end = decimal(text, &v);
 	int64_t ns;
 
 	if (um_time_parse(text, ret) == 0)
 		return 0;
-	if (*text && !*end && v >= 0 && v < 9e9) {
+	if (end && !*end && v < 9e9) {
 		*ret = (int64_t)(v * 1e9);
 		return 0;
 	}

@@ -256,7 +256,8 @@ def test_options(m):
     assert "eth0" in say("ls /sys/class/net")
     assert say("echo $TERM") == ""
     m.bad(125, "run", "--rm", "-m", "1m", "busybox", "true", has="6MB")
-    m.bad(125, "run", "--rm", "-m", "lots", "busybox", "true", has="invalid")
+    for size in ("lots", "nan", "0x1000000", "16m16m", "1.5.2g", "-16m"):
+        m.bad(125, "run", "--rm", f"-m={size}", "busybox", "true", has="invalid")
     m.bad(125, "run", "--rm", "--cpus", "0", "busybox", "true", has="--cpus")
     m.bad(125, "run", "--rm", "--cap-add", "NOPE", "busybox", "true", has="invalid capability")
     m.bad(125, "run", "--rm", "-w", "rel", "busybox", "true", has="absolute path")
@@ -374,6 +375,8 @@ def test_logs(m):
     assert m.good("logs", "--since", "2099-01-01T00:00:00Z", "l") == ""
     assert m.good("logs", "--until", "1h", "l") == ""
     m.bad(1, "logs", "--tail", "x", "l", has="tail")
+    for since in ("nans", "0x10m", "99999999999m", "1h-1m"):
+        m.bad(1, "logs", "--since", since, "l", has="invalid value for \"since\"")
     m.good("run", "-d", "--name", "f", "busybox", "sh", "-c",
            "for i in 1 2 3; do echo t $i; sleep 0.3; done")
     assert m.good("logs", "-f", "f") == "t 1\nt 2\nt 3\n"

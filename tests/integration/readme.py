@@ -172,6 +172,38 @@ def test_down_takes_only_what_quickstart_made(m):
     assert [f for f in m.tree() if f.startswith("etc/umiak/pki")] == []
 
 
+def test_down_without_a_folder_before_every_path(m):
+    """The machine's own folders, under others that take what is written: layers, and an empty one,
+    because a layer's own upper folder cannot be in a layer."""
+    m.env.pop("UMIAK_ROOT")
+    m.env["KUBECONFIG"] = "/etc/umiak/admin.kubeconfig"
+    tops = {}
+    try:
+        for place in ("/etc", "/var/lib", "/var/log", "/run"):
+            tops[place] = m.path("top" + place.replace("/", "-"))
+            for d in (tops[place], tops[place] + ".work"):
+                os.mkdir(d)
+            if place == "/var/lib":
+                sh("mount", "--bind", tops[place], place)
+                continue
+            sh("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={place},upperdir={tops[place]},"
+               f"workdir={tops[place]}.work", place)
+        m.run("rm -rf /etc/umiak /var/lib/umiak /run/umiak && mkdir /etc/umiak && "
+              "echo 'log-level: info' >/etc/umiak/config.yaml")
+        m.run("./quickstart")
+        assert os.path.exists("/etc/umiak/pki/ca.crt")
+        m.run("./quickstart --down")
+        assert os.listdir("/etc/umiak") == ["config.yaml"], os.listdir("/etc/umiak")
+        for gone in ("/var/lib/umiak", "/run/umiak", "/var/log/umiak.log"):
+            assert not os.path.exists(gone), gone
+    finally:
+        subprocess.run(["bash", "-c", "./quickstart --down"], env=m.env, cwd=TOP, timeout=240,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for place in tops:
+            subprocess.run(["umount", "-l", place])
+        m.env["UMIAK_ROOT"] = m.root
+
+
 def test_quickstart_leaves_another_cluster_alone(m):
     import socket
     with socket.socket() as s:

@@ -128,6 +128,8 @@ const char *um_api_now(const struct um_api *api, char buf[UM_TIME_LEN]);
 /* ---- router.c ---- */
 /* 0; -ENOENT (no such path), -ENOTSUP (the path exists, the method does not fit). */
 int um_route(struct um_areq *rq);
+/* "plural.group/version" of a path that names a resource which is none here; else NULL. */
+const char *um_route_missing(struct um_areq *rq);
 /* Whether a path is a fixed page, which is put into @rt. */
 bool um_route_is_page(struct um_route *rt, const char *path);
 

@@ -185,3 +185,32 @@ int um_route(struct um_areq *rq)
 		return route_resource(rq, p.seg[1], p.seg[2], p.seg + 3, p.n - 3);
 	return -ENOENT;
 }
+
+static bool plain(const char *s)
+{
+	size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789.-");
+
+	return len && !s[len] && len < 64;
+}
+
+const char *um_route_missing(struct um_areq *rq)
+{
+	const char *group, *version, *plural;
+	struct path p;
+	unsigned at;
+
+	if (split(rq, um_http_path(rq->http), &p) < 0 || p.n < 3)
+		return NULL;
+	at = !strcmp(p.seg[0], "api") ? 2 : 3;
+	if ((at == 3 && strcmp(p.seg[0], "apis")) || p.n <= at)
+		return NULL;
+	group = at == 2 ? "" : p.seg[1];
+	version = p.seg[at - 1];
+	if (p.n >= at + 3 && !strcmp(p.seg[at], "namespaces"))
+		at += 2;
+	plural = p.seg[at];
+	if (!plain(plural) || !plain(version) || (*group && !plain(group)) ||
+	    um_schema_find_resource(group, version, plural))
+		return NULL;
+	return um_arena_printf(rq->arena, "%s%s%s/%s", plural, *group ? "." : "", group, version);
+}

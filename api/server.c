@@ -161,13 +161,18 @@ static void dispatch(struct um_areq *rq)
 	}
 }
 
+/* Clients ask for kinds that discovery does not list, too: `kubectl autoscale` does. They print
+ * the message alone. */
 static void no_such_path(struct um_areq *rq)
 {
-	um_answer_status(rq,
-			 &(struct um_status){.code = 404,
-					     .reason = "NotFound",
-					     .message = "the server could not find the requested "
-							"resource"});
+	const char *missing = um_route_missing(rq);
+	const char *message = "the server could not find the requested resource";
+
+	if (missing)
+		message = um_arena_printf(rq->arena, "%s: it does not have %s", message, missing);
+	um_answer_status(rq, &(struct um_status){.code = 404,
+						 .reason = "NotFound",
+						 .message = message ? message : "out of memory"});
 }
 
 /* Asked for, not known here: to go on would act for somebody else than the client thinks. */

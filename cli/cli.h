@@ -35,6 +35,10 @@ int cli_parse(const char *verb, const struct cli_option *options, int argc, char
 /* Likewise, and without --config the file <--root>@config is read if there is one. */
 int cli_parse_node(const char *verb, const struct cli_option *options, const char *config, int argc,
 		   char **argv);
+/* The file alone: each key's value goes where the option says. @optional: one that is not there is
+ * as good as an empty one. -EINVAL: an unknown key, or a value of another type. */
+um_must_check int cli_read_config(const struct cli_option *options, const char *path, bool optional,
+				  struct um_error *err);
 /* Where --log-level and --log-format go, and what makes them so: 0, or -1 and a message. */
 extern const char *cli_log_level, *cli_log_format;
 int cli_start_log(const char *component);

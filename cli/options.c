@@ -143,9 +143,8 @@ static int set_from_file(const struct cli_option *options, const struct um_json 
 	return 0;
 }
 
-/* @optional: one that is not there is as good as an empty one. */
-static int read_config(const struct cli_option *options, const char *path, bool optional,
-		       struct um_error *err)
+int cli_read_config(const struct cli_option *options, const char *path, bool optional,
+		    struct um_error *err)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(CONFIG_MAX_BYTES);
 	static struct um_arena *a; /* of the process: the values point into it */
@@ -245,12 +244,12 @@ int cli_parse_node(const char *verb, const struct cli_option *options, const cha
 	if (code >= 0)
 		return code;
 	if (p.config)
-		r = read_config(options, p.config, false, &err);
+		r = cli_read_config(options, p.config, false, &err);
 	else if (config)
 		r = um_io_path(path, sizeof(path), "%s%s", p.root ? p.root : "", config);
 	if (!p.config && config)
 		r = r < 0 ? um_error_errno(&err, r, "--root")
-			  : read_config(options, path, true, &err);
+			  : cli_read_config(options, path, true, &err);
 	if (r < 0) {
 		cli_fail(verb, &err);
 		return UM_EXIT_USAGE;

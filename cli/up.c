@@ -354,6 +354,7 @@ static int run_down(int argc, char **argv)
 		.pod_range = "10.244.0.0/16",
 		.node_range = "10.244.0.0/24",
 	};
+	_cleanup_free_ char *state_dir = NULL, *run_dir = NULL, *log_dir = NULL, *images_dir = NULL;
 	struct um_net_config net = {0};
 	struct um_error err = UM_ERROR_INIT;
 	int code = cli_parse_node("down", options, CONFIG_FILE, argc, argv), r;
@@ -362,10 +363,16 @@ static int run_down(int argc, char **argv)
 		return code;
 	if (cli_start_log("down") < 0)
 		return UM_EXIT_USAGE;
-	opt.state_dir = under_root(UM_LOCALSTATEDIR "/lib/umiak/agent");
-	opt.run_dir = under_root(UM_RUNSTATEDIR "/umiak");
-	opt.log_dir = under_root(UM_LOCALSTATEDIR "/log/pods");
-	opt.images_dir = under_root(UM_LOCALSTATEDIR "/lib/umiak/images");
+	state_dir = under_root(UM_LOCALSTATEDIR "/lib/umiak/agent");
+	run_dir = under_root(UM_RUNSTATEDIR "/umiak");
+	log_dir = under_root(UM_LOCALSTATEDIR "/log/pods");
+	images_dir = under_root(UM_LOCALSTATEDIR "/lib/umiak/images");
+	if (!state_dir || !run_dir || !log_dir || !images_dir)
+		return UM_EXIT_FAILURE;
+	opt.state_dir = state_dir;
+	opt.run_dir = run_dir;
+	opt.log_dir = log_dir;
+	opt.images_dir = images_dir;
 	if (libexec_dir)
 		opt.libexec_dir = libexec_dir;
 	if (cgroup_parent)

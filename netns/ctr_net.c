@@ -8,6 +8,7 @@
 #include <linux/netlink.h>
 #include <string.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/io.h"
@@ -20,6 +21,10 @@
 #include "netns/veth.h"
 
 #define TABLE "umiak_ctr"
+#define TABLE_MAX 40
+#define DEFAULT_RANGE "10.245.0.0/16" /* its table has the short name */
+#define OWNER_MAX 120		      /* a comment of nft(8) has less than 128 bytes */
+#define COMMENT_TYPE 0		      /* of the attributes that nft keeps with a table */
 #define DEFAULT_MTU 1500
 #define RULES_MAX (4u << 20)
 
@@ -171,30 +176,122 @@ int um_ctr_net_sweep(const struct um_ctr_net *n, bool (*keep)(void *arg, const c
 
 /* ---- rules ---- */
 
+/* Each range has a table of its own, so that several trees of folders can be on one machine; its
+ * comment says whose it is. */
+static void table_name(const struct um_range *range, char buf[TABLE_MAX])
+{
+	char text[UM_RANGE_TEXT_LEN];
+
+	um_range_format(range, text);
+	if (!strcmp(text, DEFAULT_RANGE)) {
+		strcpy(buf, TABLE);
+		return;
+	}
+	for (char *p = text; *p; p++)
+		if (*p == '.' || *p == '/')
+			*p = '_';
+	snprintf(buf, TABLE_MAX, TABLE "_%s", text);
+}
+
+/* The end of a path that is too long, without its slash. */
+static void owner_name(const char *state_dir, char buf[OWNER_MAX + 1])
+{
+	size_t len = strlen(state_dir);
+
+	snprintf(buf, OWNER_MAX + 1, "%s", state_dir + (len > OWNER_MAX ? len - OWNER_MAX : 0));
+	if (len > OWNER_MAX)
+		buf[0] = '~';
+}
+
+static bool range_of_table(const char *name, struct um_range *ret)
+{
+	char text[UM_RANGE_TEXT_LEN];
+	unsigned a, b, c, d, prefix;
+	int end = 0;
+
+	if (!strcmp(name, TABLE))
+		snprintf(text, sizeof(text), DEFAULT_RANGE);
+	else if (sscanf(name, TABLE "_%3u_%3u_%3u_%3u_%2u%n", &a, &b, &c, &d, &prefix, &end) == 5 &&
+		 !name[end])
+		snprintf(text, sizeof(text), "%u.%u.%u.%u/%u", a, b, c, d, prefix);
+	else
+		return false;
+	return um_range_parse("table", text, ret, NULL) == 0;
+}
+
+struct look {
+	struct um_range range;
+	char table[TABLE_MAX], owner[OWNER_MAX + 1];
+	bool there;
+	char other[256]; /* who has addresses of the range */
+};
+
+/* The comment that nft(8) keeps with a table; "" if there is none. */
+static void read_comment(const struct nlattr *userdata, char buf[256])
+{
+	const uint8_t *p = userdata ? mnl_attr_get_payload(userdata) : NULL;
+	size_t len = userdata ? mnl_attr_get_payload_len(userdata) : 0;
+
+	buf[0] = '\0';
+	while (len >= 2 && (size_t)p[1] + 2 <= len) {
+		if (p[0] == COMMENT_TYPE) {
+			snprintf(buf, 256, "%.*s", (int)p[1], (const char *)p + 2);
+			return;
+		}
+		len -= 2u + p[1];
+		p += 2 + p[1];
+	}
+}
+
 static int on_table(void *arg, const struct nlmsghdr *h)
 {
 	const struct nlattr *a[NFTA_TABLE_MAX + 1] = {NULL};
+	struct look *l = arg;
+	char owner[256], name[TABLE_MAX];
+	struct um_range range;
 
-	if (um_nft_attrs(h, sizeof(struct nfgenmsg), a, NFTA_TABLE_MAX) == 0 &&
-	    a[NFTA_TABLE_NAME] && mnl_attr_get_payload_len(a[NFTA_TABLE_NAME]) == sizeof(TABLE) &&
-	    !memcmp(mnl_attr_get_payload(a[NFTA_TABLE_NAME]), TABLE, sizeof(TABLE)))
-		*(bool *)arg = true;
+	if (um_nft_attrs(h, sizeof(struct nfgenmsg), a, NFTA_TABLE_MAX) < 0 || !a[NFTA_TABLE_NAME])
+		return 0;
+	snprintf(name, sizeof(name), "%.*s", (int)mnl_attr_get_payload_len(a[NFTA_TABLE_NAME]),
+		 mnl_attr_get_str(a[NFTA_TABLE_NAME]));
+	if (!range_of_table(name, &range) || !um_range_overlaps(&range, &l->range))
+		return 0;
+	read_comment(a[NFTA_TABLE_USERDATA], owner);
+	if (!strcmp(name, l->table) && (!*owner || !strcmp(owner, l->owner)))
+		l->there = true;
+	else if (*owner && strcmp(owner, l->owner) != 0 &&
+		 (*owner != '/' || access(owner, F_OK) == 0)) /* else nobody is left there */
+		memcpy(l->other, owner, sizeof(l->other));
 	return 0;
 }
 
-int um_ctr_net_ready(bool *ret, struct um_error *err)
+int um_ctr_net_ready(const struct um_ctr_net *n, bool *ret, struct um_error *err)
 {
 	_cleanup_(um_nft_closep) struct um_nft *nft = NULL;
-	int r = um_nft_open(&nft, err);
+	struct look l;
+	int r = um_range_parse("container range", n->range, &l.range, err);
 
+	if (r == 0)
+		r = um_nft_open(&nft, err);
 	if (r < 0)
 		return r;
-	*ret = false;
-	do
+	table_name(&l.range, l.table);
+	owner_name(n->state_dir, l.owner);
+	do {
+		l.there = false;
+		l.other[0] = '\0';
 		r = um_nft_dump(nft, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, NFPROTO_INET,
-				NULL, on_table, ret);
-	while (r == -EINTR);
-	return r < 0 ? um_error_errno(err, r, "list the tables of nftables") : 0;
+				NULL, on_table, &l);
+	} while (r == -EINTR);
+	if (r < 0)
+		return um_error_errno(err, r, "list the tables of nftables");
+	if (*l.other)
+		return um_error_set(err, -EADDRINUSE,
+				    "container range %s: containers of another folder, %s, have "
+				    "addresses of it: give --container-range another one",
+				    n->range, l.other);
+	*ret = l.there;
+	return 0;
 }
 
 static void add_ports(struct um_buf *b, const struct um_ctr_port *ports, size_t n, bool any)
@@ -257,6 +354,7 @@ int um_ctr_net_load(const struct um_ctr_net *n, const struct um_ctr_port *ports,
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(RULES_MAX);
 	_cleanup_parts_ struct parts p = {0};
 	char range[UM_RANGE_TEXT_LEN], gateway[INET_ADDRSTRLEN];
+	char table[TABLE_MAX], owner[OWNER_MAX + 1];
 	struct um_foreign foreign;
 	bool changed;
 	int r = parts_open(n, &p, err);
@@ -269,16 +367,18 @@ int um_ctr_net_load(const struct um_ctr_net *n, const struct um_ctr_port *ports,
 		return r;
 	um_range_format(&p.range, range);
 	um_range_format_addr(UM_VETH_GATEWAY, gateway);
-	um_buf_adds(&b, "add table inet " TABLE "\ndelete table inet " TABLE "\n"
-			"table inet " TABLE " {\n");
+	table_name(&p.range, table);
+	owner_name(n->state_dir, owner);
+	um_buf_addf(&b, "add table inet %1$s\ndelete table inet %1$s\ntable inet %1$s {\n", table);
+	um_buf_addf(&b, "\tcomment \"%s\"\n", owner);
 	add_ports(&b, ports, n_ports, true);
 	add_ports(&b, ports, n_ports, false);
 	um_buf_addf(&b, rules, range, gateway);
 	if (um_buf_error(&b))
-		return um_error_errno(err, um_buf_error(&b), "load table inet " TABLE);
+		return um_error_errno(err, um_buf_error(&b), "load table inet %s", table);
 	r = um_rules_run(um_buf_str(&b), err);
 	if (r < 0)
-		return um_error_wrap(err, r, "load table inet " TABLE);
+		return um_error_wrap(err, r, "load table inet %s", table);
 	/* A foreign firewall's report has no reader here; the rules it leaves a place for are made.
 	 */
 	return um_foreign_check(range, &foreign, err);

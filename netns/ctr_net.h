@@ -1,7 +1,8 @@
 /* The network of containers without an agent (`umiak ctr`): the same routed veths as pods have, in
- * a range and a table `inet umiak_ctr` of their own, so that neither is in the agent's way, which
- * may run on the same machine. There is no daemon: each call opens what it needs under a lock on
- * <state_dir>/lock.
+ * a range and a table `inet umiak_ctr` of their own (umiak_ctr_<range> for another than
+ * 10.245.0.0/16; the table's comment says whose folder it is for), so that neither is in the
+ * agent's way, which may run on the same machine. There is no daemon: each call opens what it needs
+ * under a lock on <state_dir>/lock.
  *
  * Published ports: two maps, (protocol, port) for all addresses of this host and (protocol,
  * address, port) for one, looked at by packets from outside and by this host's own. 127.0.0.1 works
@@ -22,7 +23,7 @@
 
 struct um_ctr_net {
 	const char *range;     /* "10.245.0.0/16" */
-	const char *state_dir; /* ipam/, lock */
+	const char *state_dir; /* ipam/, lock; without quotes and control characters */
 };
 
 struct um_ctr_port {
@@ -48,8 +49,9 @@ um_must_check int um_ctr_net_detach(const struct um_ctr_net *n, const char *uid,
 um_must_check int um_ctr_net_sweep(const struct um_ctr_net *n,
 				   bool (*keep)(void *arg, const char *uid), void *arg,
 				   struct um_error *err);
-/* Whether the table is there: somebody may have flushed it. */
-um_must_check int um_ctr_net_ready(bool *ret, struct um_error *err);
+/* Whether the table is there: somebody may have flushed it. -EADDRINUSE: containers of another
+ * state_dir, which is there, have addresses of the range. */
+um_must_check int um_ctr_net_ready(const struct um_ctr_net *n, bool *ret, struct um_error *err);
 /* Loads the table with these ports, all of them, in one transaction. */
 um_must_check int um_ctr_net_load(const struct um_ctr_net *n, const struct um_ctr_port *ports,
 				  size_t n_ports, struct um_error *err);

@@ -51,8 +51,11 @@ static int start(struct ctr *c, struct um_error *err)
 	if (r == 0) {
 		ctr_live_open(c, &l);
 		ctr_live_close(&l);
+		if (ctr_live_up(&l) && ctr_is_paused(c))
+			r = um_error_set(err, -EBUSY,
+					 "cannot start a paused container, try unpause instead");
 		if (ctr_live_up(&l))
-			return 0;
+			return r;
 		r = ctr_cleanup(c, err);
 	}
 	if (r == 0)
@@ -232,6 +235,7 @@ static int kill_one(struct ctr *c, struct um_error *err)
 				    ctr_name(c), c->id);
 	}
 	r = ctr_live_signal(&l, number, number == SIGKILL || number == own);
+	ctr_thaw(c);
 	/* Docker says that it is killed when it is. */
 	if (r == 0 && number == SIGKILL)
 		(void)!ctr_live_wait(&l, 10000000000, false, &status);

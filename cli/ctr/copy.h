@@ -17,4 +17,14 @@ um_must_check int ctr_copy_children(int from, int to, unsigned flags, struct um_
 um_must_check int ctr_copy_entry(int from, const char *name, int to, const char *as, unsigned flags,
 				 struct um_error *err);
 
+/* The entry @name of the folder @dir, and all below it, as a tar stream; there it is @as. Sockets
+ * are left out. */
+um_must_check int ctr_archive_write(int dir, const char *name, const char *as, int out,
+				    struct um_error *err);
+/* Unpacks a tar stream in the folder @path of the root @root. Names lead nowhere out of the root,
+ * whatever links are there or in the stream; ".." is refused. Existing files are replaced, as by
+ * ctr_copy_children(). Reads to the end of @in. */
+um_must_check int ctr_archive_read(int in, int root, const char *path, unsigned flags,
+				   struct um_error *err);
+
 #endif

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "cli/ctr/copy.h"
 #include "cli/ctr/ctr.h"
+#include "cli/ctr/parse.h"
 
 static struct {
 	bool archive, follow, quiet;
@@ -22,6 +23,7 @@ struct side {
 	bool mounted;
 	char path[PATH_MAX]; /* without slashes at its end */
 	bool slash, dot;     /* it ended with / or /. */
+	bool stream;	     /* "-" */
 };
 
 static int open_in(const struct side *s, const char *path, uint64_t flags)
@@ -55,51 +57,14 @@ static int open_parent(const struct side *s, char name[NAME_MAX + 1], struct um_
 	return fd;
 }
 
-static void trim(struct side *s)
-{
-	size_t n = strlen(s->path);
-
-	if (n >= 2 && !strcmp(s->path + n - 2, "/.")) {
-		s->dot = true;
-		s->path[--n] = '\0';
-	} else if (!strcmp(s->path, ".")) {
-		s->dot = true;
-	}
-	while (n > 1 && s->path[n - 1] == '/') {
-		s->slash = true;
-		s->path[--n] = '\0';
-	}
-	if (!strcmp(s->path, "/"))
-		s->path[0] = '\0';
-}
-
-/* CONTAINER:PATH or PATH; a path with a slash before the colon is one of this machine. */
 static int parse_side(const char *text, struct side *s, struct um_error *err)
 {
-	const char *colon = strchr(text, ':'), *path = text;
-	char name[300];
-	int r;
+	struct ctr_side_text t;
+	int r = ctr_parse_side(text, &t, err);
 
-	*s = (struct side){.root = AT_FDCWD};
-	if (!strcmp(text, "-"))
-		return um_error_set(err, -EOPNOTSUPP,
-				    "copying from or to a tar stream (-) is not supported");
-	if (colon && colon != text && text[0] != '/' && text[0] != '.' &&
-	    (size_t)(colon - text) < sizeof(name) && !memchr(text, '/', (size_t)(colon - text))) {
-		snprintf(name, sizeof(name), "%.*s", (int)(colon - text), text);
-		r = ctr_find(name, &s->c, err);
-		if (r < 0)
-			return r;
-		path = colon + 1;
-	}
-	if (!*path || strlen(path) >= sizeof(s->path) - 2)
-		return um_error_set(err, -EINVAL, "path is empty or too long");
-	if (s->c && *path != '/')
-		snprintf(s->path, sizeof(s->path), "/%s", path);
-	else
-		strcpy(s->path, path);
-	trim(s);
-	return 0;
+	*s = (struct side){.root = AT_FDCWD, .slash = t.slash, .dot = t.dot, .stream = t.stream};
+	strcpy(s->path, t.path);
+	return r < 0 || !*t.name ? r : ctr_find(t.name, &s->c, err);
 }
 
 static int open_side(struct side *s, struct um_error *err)
@@ -234,6 +199,48 @@ static int copy(struct side *from, struct side *to, struct um_error *err)
 	return copy_entry(from, name, in, to, S_ISDIR(st.st_mode), flags, err);
 }
 
+/* ---- streams ---- */
+
+/* The name at a path's end, in the stream, too. */
+static int write_stream(struct side *from, struct um_error *err)
+{
+	_cleanup_close_ int in = -1;
+	char name[NAME_MAX + 1];
+	struct stat st;
+	int r;
+
+	if (isatty(STDOUT_FILENO))
+		return um_error_set(err, -EINVAL,
+				    "cowardly refusing to copy to a terminal: lead the tar stream "
+				    "elsewhere");
+	if (o.follow && (r = resolve(from, err)) < 0)
+		return r;
+	if (!from->path[0] || from->dot) {
+		in = open_in(from, from->path, O_RDONLY | O_DIRECTORY);
+		return in < 0 ? um_error_errno(err, in, "%s", from->path)
+			      : ctr_archive_write(in, ".", "./", STDOUT_FILENO, err);
+	}
+	in = open_parent(from, name, err);
+	if (in < 0)
+		return um_error_wrap(err, in, "Could not find the file %s", from->path);
+	if (fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return um_error_set(err, -ENOENT, "Could not find the file %s in container %s",
+				    from->path, ctr_name(from->c));
+	if (from->slash && !S_ISDIR(st.st_mode))
+		return um_error_set(err, -ENOTDIR, "%s is not a directory", from->path);
+	return ctr_archive_write(in, name, name, STDOUT_FILENO, err);
+}
+
+static int read_stream(const struct side *to, struct um_error *err)
+{
+	unsigned flags = (o.archive ? CTR_COPY_OWNERS : 0) | CTR_COPY_DEVICES;
+
+	if (!is_dir(to))
+		return um_error_set(err, -ENOTDIR, "destination \"%s:%s\" must be a directory",
+				    ctr_name(to->c), to->path);
+	return ctr_archive_read(STDIN_FILENO, to->root, to->path, flags, err);
+}
+
 static int run_cp(um_unused int argc, char **argv)
 {
 	struct um_error err = UM_ERROR_INIT;
@@ -250,7 +257,10 @@ static int run_cp(um_unused int argc, char **argv)
 		r = um_error_set(&err, -EOPNOTSUPP, "copying between containers is not supported");
 	r = r < 0 ? r : open_side(&from, &err);
 	r = r < 0 ? r : open_side(&to, &err);
-	r = r < 0 ? r : copy(&from, &to, &err);
+	r = r < 0	  ? r
+	    : to.stream	  ? write_stream(&from, &err)
+	    : from.stream ? read_stream(&to, &err)
+			  : copy(&from, &to, &err);
 	close_side(&from);
 	close_side(&to);
 	return r < 0 ? ctr_fail(&err) : 0;
@@ -263,8 +273,9 @@ static const struct ctr_opt opts[] = {
 	{0, NULL, CTR_OPT_FLAG, NULL, NULL, NULL},
 };
 const struct ctr_verb ctr_verb_cp = {"cp",
-				     "[OPTIONS] CONTAINER:SRC DEST | SRC CONTAINER:DEST",
-				     "Copy files between a container and this machine",
+				     "[OPTIONS] CONTAINER:SRC DEST|- | SRC|- CONTAINER:DEST",
+				     "Copy files between a container and this machine; -: a tar "
+				     "stream",
 				     opts,
 				     2,
 				     2,

@@ -27,6 +27,7 @@
 #define CTR_ID_LEN 64
 #define CTR_SHORT_LEN 12
 #define CTR_PATH_MAX 4096
+#define CTR_DIR_MAX 1000 /* of each folder */
 #define CTR_LOG_MAX_BYTES "10485760"
 #define CTR_LOG_FILES 5
 
@@ -74,10 +75,12 @@ int ctr_fail(const struct um_error *err);
 
 /* ---- env.c: where things are ---- */
 
+/* Options before ctr_env_open(), then what holds; the folders are absolute. */
 struct ctr_env {
-	const char *root, *cgroup_parent, *libexec, *range;
-	char state[1024], run[1024], images_dir[1024], oci_root[1100], volumes[1024], net_dir[1100];
-	char shim[1100], oci[1100];
+	const char *root, *config;
+	const char *state, *run, *images_dir, *volumes;
+	const char *libexec, *cgroup_parent, *range;
+	char oci_root[1100], net_dir[1100], shim[1100], oci[1100];
 	struct um_images *images; /* ctr_images() */
 };
 
@@ -115,6 +118,8 @@ void ctr_vec_release(ctr_vec *v);
  * is config.Name without its slash; "": one is made up. -EEXIST: the name is taken. */
 int ctr_create(struct um_arena *a, struct um_json *config, bool durable, struct ctr **ret,
 	       struct um_error *err);
+/* Whether what was read is what ctr_create() was given: -EINVAL names the part that is not. */
+int ctr_check_config(const struct um_json *config, struct um_error *err);
 /* By name, id or the beginning of an id. -ENOENT: "No such container: ...". */
 int ctr_find(const char *ref, struct ctr **ret, struct um_error *err);
 /* All, the newest first. */
@@ -150,7 +155,7 @@ struct ctr_live {
 	int attempt;
 	int64_t started_ns, finished_ns;
 	int status;
-	int ns_net, ns_ipc, ns_uts;
+	int ns_net, ns_ipc, ns_uts, ns_pid;
 };
 
 /* Never fails: a shim that does not answer is none. Close with ctr_live_close(). */
@@ -194,19 +199,29 @@ int ctr_start_exit_code(const char *message);
 int ctr_root_open(struct ctr *c, bool *ret_mounted, struct um_error *err);
 void ctr_root_close(struct ctr *c, int fd, bool mounted);
 
+/* ---- pause.c ---- */
+
+bool ctr_is_paused(const struct ctr *c);
+/* Lets it run on if it is paused: what it was sent reaches it then. Its state is not saved. */
+void ctr_thaw(struct ctr *c);
+
 /* ---- oci.c, files.c, net.c: parts of a start ---- */
 
 struct um_json *ctr_oci_config(struct um_arena *a, const struct ctr *c, const struct um_image *img,
 			       const struct ctr_live *shim, const struct ctr_start *s,
 			       struct um_error *err);
 int ctr_write_files(const struct ctr *c, const char *address, struct um_error *err);
-/* What -v and the image want mounted, into config.Mounts: makes volumes. */
-int ctr_make_mounts(struct um_arena *a, struct um_json *config, const struct um_json *image_config,
-		    struct um_error *err);
+/* One more mount, into config.Mounts or HostConfig.Tmpfs: makes volumes, and the source of a bind
+ * where that is wanted. */
+struct ctr_mount;
+int ctr_add_mount(struct um_arena *a, struct um_json *config, const struct ctr_mount *m,
+		  struct um_error *err);
+/* Those of the image where nothing else is mounted. */
+int ctr_add_image_volumes(struct um_arena *a, struct um_json *config,
+			  const struct um_json *image_config, struct um_error *err);
 int ctr_copy_up(const struct ctr *c, const char *rootfs, struct um_error *err);
-int ctr_remove_volumes(const struct ctr *c, struct um_error *err);
-int ctr_parse_port(struct um_arena *a, struct um_json *bindings, struct um_json *exposed,
-		   const char *text, struct um_error *err);
+/* Those of the container of @config that have no name of their own. */
+int ctr_remove_volumes(const struct um_json *config, struct um_error *err);
 int ctr_net_up(struct ctr *c, const struct ctr_live *shim, char address[INET_ADDRSTRLEN],
 	       struct um_error *err);
 int ctr_net_down(struct ctr *c, struct um_error *err);
@@ -246,6 +261,8 @@ int ctr_parse_bytes(const char *text, int64_t *ret);
 int ctr_parse_time(const char *text, int64_t *ret);
 /* All that `inspect` says. */
 struct um_json *ctr_inspect(struct um_arena *a, const struct ctr *c, const struct ctr_live *l);
+/* What a line of `ps` says of that. */
+struct um_json *ctr_ps_row(struct um_arena *a, const struct um_json *inspected);
 /* The word for its state: created, running, restarting, exited. */
 const char *ctr_status_word(const struct ctr *c, const struct ctr_live *l);
 
@@ -261,6 +278,6 @@ int ctr_follow(struct ctr *c, struct ctr_start *s, const char *detach_keys, bool
 extern const struct ctr_verb ctr_verb_run, ctr_verb_create, ctr_verb_ps, ctr_verb_exec,
 	ctr_verb_logs, ctr_verb_start, ctr_verb_stop, ctr_verb_restart, ctr_verb_kill, ctr_verb_rm,
 	ctr_verb_inspect, ctr_verb_stats, ctr_verb_cp, ctr_verb_wait, ctr_verb_attach,
-	ctr_verb_rename, ctr_verb_cleanup;
+	ctr_verb_rename, ctr_verb_pause, ctr_verb_unpause, ctr_verb_top, ctr_verb_cleanup;
 
 #endif

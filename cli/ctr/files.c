@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "cli/ctr/copy.h"
 #include "cli/ctr/ctr.h"
+#include "cli/ctr/parse.h"
 
 #define FILE_MAX (1u << 20)
 
@@ -16,11 +17,27 @@ static bool host_network(const struct ctr *c)
 	return !strcmp(um_json_get_str(c->config, "HostConfig.NetworkMode", ""), "host");
 }
 
+/* What --add-host says: "name:address". */
+static void add_hosts(const struct ctr *c, struct um_buf *b)
+{
+	um_json_foreach (it, um_json_path(c->config, "HostConfig.ExtraHosts")) {
+		const char *text = um_json_str(it, ""), *colon = strchr(text, ':');
+
+		if (colon)
+			um_buf_addf(b, "%s\t%.*s\n", colon + 1, (int)(colon - text), text);
+	}
+}
+
 static void hosts_file(const struct ctr *c, const char *address, struct um_buf *b)
 {
-	if (host_network(c) && um_io_read_file(AT_FDCWD, "/etc/hosts", b, NULL) == 0)
+	if (host_network(c) && um_io_read_file(AT_FDCWD, "/etc/hosts", b, NULL) == 0) {
+		if (b->len && b->data[b->len - 1] != '\n')
+			um_buf_addc(b, '\n');
+		add_hosts(c, b);
 		return;
+	}
 	um_buf_adds(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+	add_hosts(c, b);
 	if (*address)
 		um_buf_addf(b, "%s\t%s\n", address,
 			    um_json_get_str(c->config, "Config.Hostname", ""));
@@ -72,7 +89,7 @@ static unsigned copy_resolv(const struct um_buf *from, struct um_buf *b)
 	return servers;
 }
 
-static void resolv_file(const struct ctr *c, struct um_buf *b)
+static void host_resolv(const struct ctr *c, struct um_buf *b)
 {
 	_cleanup_buf_ struct um_buf host = UM_BUF_INIT(FILE_MAX);
 
@@ -90,6 +107,52 @@ static void resolv_file(const struct ctr *c, struct um_buf *b)
 	    copy_resolv(&host, b) > 0)
 		return;
 	um_buf_adds(b, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+}
+
+static bool is_line(const char *line, size_t len, const char *word)
+{
+	size_t n = strlen(word);
+
+	return len > n && !memcmp(line, word, n) && strchr(" \t", line[n]);
+}
+
+/* What --dns, --dns-search and --dns-option say stands for the host's lines of that kind. */
+static void resolv_file(const struct ctr *c, struct um_buf *b)
+{
+	static const struct {
+		const char *key, *word;
+		bool own_line;
+	} kinds[] = {{"HostConfig.Dns", "nameserver", true},
+		     {"HostConfig.DnsSearch", "search", false},
+		     {"HostConfig.DnsOptions", "options", false}};
+	_cleanup_buf_ struct um_buf host = UM_BUF_INIT(FILE_MAX);
+
+	host_resolv(c, &host);
+	for (const char *p = um_buf_str(&host); *p;) {
+		size_t len = strcspn(p, "\n");
+		bool replaced = false;
+
+		for (size_t i = 0; i < UM_ARRAY_LEN(kinds); i++)
+			replaced |= is_line(p, len, kinds[i].word) &&
+				    um_json_first(um_json_path(c->config, kinds[i].key));
+		if (!replaced)
+			um_buf_addf(b, "%.*s\n", (int)len, p);
+		p += len + (p[len] == '\n');
+	}
+	for (size_t i = 0; i < UM_ARRAY_LEN(kinds); i++) {
+		const struct um_json *list = um_json_path(c->config, kinds[i].key);
+		const char *before = kinds[i].word;
+
+		um_json_foreach (it, list) {
+			if (!strcmp(um_json_str(it, ""), ".")) /* no search at all */
+				continue;
+			um_buf_addf(b, "%s %s%s", before, um_json_str(it, ""),
+				    kinds[i].own_line ? "\n" : "");
+			before = kinds[i].own_line ? before : "";
+		}
+		if (!*before)
+			um_buf_addc(b, '\n');
+	}
 }
 
 static int write_file(const struct ctr *c, const char *name, const struct um_buf *b,
@@ -120,126 +183,121 @@ int ctr_write_files(const struct ctr *c, const char *address, struct um_error *e
 
 /* ---- volumes ---- */
 
-static bool volume_name_ok(const char *s)
-{
-	static const char chars[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
-
-	return strlen(s) >= 2 && strlen(s) < 129 && !s[strspn(s, chars)] && !strchr("_.-", *s);
-}
-
 static int make_volume(const char *name, char *path, size_t size, struct um_error *err)
 {
 	snprintf(path, size, "%s/%s/_data", ctr_env.volumes, name);
 	return um_io_mkdirs(AT_FDCWD, path, 0755, err);
 }
 
-static void add_mount(struct um_arena *a, struct um_json *list, const char *type, const char *name,
-		      const char *source, const char *target, bool rw)
+static void add_mount(struct um_arena *a, struct um_json *list, const struct ctr_mount *m,
+		      const char *name, const char *source)
 {
 	struct um_json *o = um_json_append(list, um_json_new_obj(a));
 
-	um_json_set_str(a, o, "Type", type);
+	um_json_set_str(a, o, "Type", m->type);
 	if (name)
 		um_json_set_str(a, o, "Name", name);
 	um_json_set_str(a, o, "Source", source);
-	um_json_set_str(a, o, "Destination", target);
-	um_json_set_bool(a, o, "RW", rw);
+	um_json_set_str(a, o, "Destination", m->target);
+	um_json_set_bool(a, o, "RW", !m->read_only);
+	if (m->flat)
+		um_json_set_bool(a, o, "Flat", true);
+	if (m->no_copy)
+		um_json_set_bool(a, o, "NoCopy", true);
+	if (name && !m->source)
+		um_json_set_bool(a, o, "Anonymous", true);
 }
 
-static bool has_target(const struct um_json *list, const char *target)
+/* Whether two paths are the same but for slashes. */
+static bool same_path(const char *a, const char *b)
 {
-	um_json_foreach (it, list)
-		if (!strcmp(um_json_get_str(it, "Destination", ""), target))
+	for (;;) {
+		size_t slashes_a = strspn(a, "/"), slashes_b = strspn(b, "/"), len;
+
+		a += slashes_a;
+		b += slashes_b;
+		len = strcspn(a, "/");
+		if (strcspn(b, "/") != len || memcmp(a, b, len))
+			return false;
+		if (!len)
+			return true;
+		a += len;
+		b += len;
+	}
+}
+
+static bool has_target(const struct um_json *config, const char *target)
+{
+	um_json_foreach (it, um_json_get(config, "Mounts"))
+		if (same_path(um_json_get_str(it, "Destination", ""), target))
+			return true;
+	um_json_foreach (it, um_json_path(config, "HostConfig.Tmpfs"))
+		if (same_path(it->key, target))
 			return true;
 	return false;
 }
 
-static int anonymous(struct um_arena *a, struct um_json *list, const char *target,
-		     struct um_error *err)
+static int add_volume(struct um_arena *a, struct um_json *list, const struct ctr_mount *m,
+		      struct um_error *err)
 {
 	char id[CTR_ID_LEN + 1], path[1300];
-	int r = ctr_new_id(id, err);
+	const char *name = m->source ? m->source : id;
+	int r = m->source ? 0 : ctr_new_id(id, err);
 
 	if (r == 0)
-		r = make_volume(id, path, sizeof(path), err);
-	if (r < 0)
-		return r;
-	add_mount(a, list, "volume", id, path, target, true);
-	um_json_set_bool(a, list->last, "Anonymous", true);
-	return 0;
-}
-
-/* host:ctr[:ro|rw], name:ctr[...], ctr */
-static int parse_volume(struct um_arena *a, struct um_json *list, const char *text,
-			struct um_error *err)
-{
-	char copy[4096], path[1300], *target, *mode, *source = copy;
-	bool rw = true;
-	int r;
-
-	if (strlen(text) >= sizeof(copy))
-		return um_error_set(err, -EINVAL, "volume \"%.80s\": too long", text);
-	strcpy(copy, text);
-	target = strchr(copy, ':');
-	if (!target) {
-		if (*copy != '/' || !copy[1])
-			return um_error_set(err, -EINVAL,
-					    "invalid volume specification: '%s': want "
-					    "[SOURCE:]/PATH[:ro]",
-					    text);
-		return anonymous(a, list, copy, err);
-	}
-	*target++ = '\0';
-	mode = strchr(target, ':');
-	if (mode) {
-		*mode++ = '\0';
-		if (strcmp(mode, "ro") && strcmp(mode, "rw"))
-			return um_error_set(err, -EOPNOTSUPP,
-					    "volume \"%s\": mode \"%s\" is not supported: ro or rw",
-					    text, mode);
-		rw = !strcmp(mode, "rw");
-	}
-	if (*target != '/' || !target[strspn(target, "/")])
-		return um_error_set(err, -EINVAL,
-				    "invalid volume specification: '%s': invalid mount path: '%s' "
-				    "mount path must be absolute and not /",
-				    text, target);
-	if (has_target(list, target))
-		return um_error_set(err, -EINVAL, "Duplicate mount point: %s", target);
-	if (*source == '/') {
-		r = access(source, F_OK) < 0 ? um_io_mkdirs(AT_FDCWD, source, 0755, err) : 0;
-		if (r == 0)
-			add_mount(a, list, "bind", NULL, source, target, rw);
-		return r;
-	}
-	if (!volume_name_ok(source))
-		return um_error_set(
-			err, -EINVAL,
-			"\"%s\" includes invalid characters for a local volume name, only "
-			"\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to "
-			"pass a host directory, use absolute path",
-			source);
-	r = make_volume(source, path, sizeof(path), err);
+		r = make_volume(name, path, sizeof(path), err);
 	if (r == 0)
-		add_mount(a, list, "volume", source, path, target, rw);
+		add_mount(a, list, m, name, path);
 	return r;
 }
 
-int ctr_make_mounts(struct um_arena *a, struct um_json *config, const struct um_json *image_config,
+static int add_bind(struct um_arena *a, struct um_json *list, const struct ctr_mount *m,
 		    struct um_error *err)
 {
-	struct um_json *list = um_json_ensure_arr(a, config, "Mounts");
 	int r = 0;
 
-	um_json_foreach (it, um_json_path(config, "HostConfig.Binds")) {
-		r = parse_volume(a, list, um_json_str(it, ""), err);
-		if (r < 0)
-			return r;
-	}
+	if (access(m->source, F_OK) < 0 && !m->make_source)
+		return um_error_set(err, -ENOENT,
+				    "invalid mount config for type \"bind\": bind source path does "
+				    "not exist: %s",
+				    m->source);
+	if (access(m->source, F_OK) < 0)
+		r = um_io_mkdirs(AT_FDCWD, m->source, 0755, err);
+	if (r == 0)
+		add_mount(a, list, m, NULL, m->source);
+	return r;
+}
+
+int ctr_add_mount(struct um_arena *a, struct um_json *config, const struct ctr_mount *m,
+		  struct um_error *err)
+{
+	struct um_json *list = um_json_ensure_arr(a, config, "Mounts");
+
+	if (has_target(config, m->target))
+		return um_error_set(err, -EINVAL, "Duplicate mount point: %s", m->target);
+	if (!strcmp(m->type, "bind"))
+		return add_bind(a, list, m, err);
+	if (!strcmp(m->type, "volume"))
+		return add_volume(a, list, m, err);
+	um_json_set_str(
+		a, um_json_ensure_obj(a, um_json_ensure_obj(a, config, "HostConfig"), "Tmpfs"),
+		m->target,
+		um_arena_printf(a, "%s%s%s", m->options, *m->options && m->read_only ? "," : "",
+				m->read_only ? "ro" : ""));
+	return 0;
+}
+
+int ctr_add_image_volumes(struct um_arena *a, struct um_json *config,
+			  const struct um_json *image_config, struct um_error *err)
+{
+	int r = 0;
+
+	um_json_ensure_arr(a, config, "Mounts");
 	um_json_foreach (it, um_json_path(image_config, "config.Volumes")) {
-		if (r == 0 && it->key[0] == '/' && it->key[1] && !has_target(list, it->key))
-			r = anonymous(a, list, it->key, err);
+		struct ctr_mount m = {.type = "volume", .target = it->key, .options = ""};
+
+		if (r == 0 && it->key[0] == '/' && it->key[1] && !has_target(config, it->key))
+			r = ctr_add_mount(a, config, &m, err);
 	}
 	return r;
 }
@@ -282,18 +340,19 @@ int ctr_copy_up(const struct ctr *c, const char *rootfs, struct um_error *err)
 	int r = 0;
 
 	um_json_foreach (it, um_json_get(c->config, "Mounts")) {
-		if (r == 0 && !strcmp(um_json_get_str(it, "Type", ""), "volume"))
+		if (r == 0 && !strcmp(um_json_get_str(it, "Type", ""), "volume") &&
+		    !um_json_get_bool(it, "NoCopy", false))
 			r = fill_volume(root, it, err);
 	}
 	return r;
 }
 
-int ctr_remove_volumes(const struct ctr *c, struct um_error *err)
+int ctr_remove_volumes(const struct um_json *config, struct um_error *err)
 {
 	char path[1300];
 	int r = 0;
 
-	um_json_foreach (it, um_json_get(c->config, "Mounts")) {
+	um_json_foreach (it, um_json_get(config, "Mounts")) {
 		if (!um_json_get_bool(it, "Anonymous", false))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", ctr_env.volumes,

@@ -126,16 +126,29 @@ void ctr_size(struct um_buf *b, uint64_t bytes, bool binary)
 	um_buf_addf(b, "%.4g%s", v, (binary ? two : ten)[i]);
 }
 
+/* "12", "1.5": what strtod(3) takes beyond that (nan, 0x10, 1e3) is none. What follows, or NULL. */
+static const char *decimal(const char *s, double *ret)
+{
+	size_t len = strspn(s, "0123456789."), digits = strspn(s, "0123456789");
+	char copy[32], *end;
+
+	if (!digits || len >= sizeof(copy))
+		return NULL;
+	memcpy(copy, s, len);
+	copy[len] = '\0';
+	*ret = strtod(copy, &end);
+	return *end ? NULL : s + len;
+}
+
 int ctr_parse_bytes(const char *text, int64_t *ret)
 {
 	static const char units[] = "bkmgtp";
-	char *end;
-	double v;
+	double v = 0;
+	const char *end = decimal(text, &v);
 	const char *u;
 
-	if (!isdigit((unsigned char)*text))
+	if (!end)
 		return -EINVAL;
-	v = strtod(text, &end);
 	if (*end) {
 		u = strchr(units, tolower((unsigned char)*end));
 		if (!u)
@@ -160,10 +173,10 @@ static int parse_duration(const char *s, int64_t *ret)
 	if (!*s)
 		return -EINVAL;
 	while (*s) {
-		char *end;
-		double v = strtod(s, &end), unit;
+		double v = 0, unit;
+		const char *end = decimal(s, &v);
 
-		if (end == s || v < 0 || v > 1e9)
+		if (!end || v > 1e9)
 			return -EINVAL;
 		if (!strncmp(end, "ms", 2)) {
 			unit = 1e6;
@@ -173,6 +186,8 @@ static int parse_duration(const char *s, int64_t *ret)
 		} else {
 			return -EINVAL;
 		}
+		if (v * unit > 4e18 || sum > INT64_C(4000000000000000000)) /* 126 years */
+			return -EINVAL;
 		sum += (int64_t)(v * unit);
 		s = end + 1;
 	}
@@ -182,13 +197,13 @@ static int parse_duration(const char *s, int64_t *ret)
 
 int ctr_parse_time(const char *text, int64_t *ret)
 {
-	char *end;
-	double v = strtod(text, &end);
+	double v = 0;
+	const char *end = decimal(text, &v);
 	int64_t ns;
 
 	if (um_time_parse(text, ret) == 0)
 		return 0;
-	if (*text && !*end && v >= 0 && v < 9e9) {
+	if (end && !*end && v < 9e9) {
 		*ret = (int64_t)(v * 1e9);
 		return 0;
 	}
@@ -205,7 +220,7 @@ const char *ctr_status_word(const struct ctr *c, const struct ctr_live *l)
 	const char *kept = um_json_get_str(c->state, "Status", "created");
 
 	if (l->state == CTR_LIVE_RUNNING)
-		return "running";
+		return ctr_is_paused(c) ? "paused" : "running";
 	if (l->state == CTR_LIVE_RESTARTING || (l->state == CTR_LIVE_STARTING && l->attempt))
 		return "restarting";
 	if (l->state == CTR_LIVE_STARTING)
@@ -234,7 +249,7 @@ static struct um_json *state_object(struct um_arena *a, const struct ctr *c,
 
 	um_json_set_str(a, o, "Status", word);
 	um_json_set_bool(a, o, "Running", up || again);
-	um_json_set_bool(a, o, "Paused", false);
+	um_json_set_bool(a, o, "Paused", up && ctr_is_paused(c));
 	um_json_set_bool(a, o, "Restarting", again);
 	um_json_set_bool(a, o, "OOMKilled", !up && um_json_get_bool(c->state, "OOMKilled", false));
 	um_json_set_bool(a, o, "Dead", false);

@@ -65,16 +65,40 @@ static int open_shims_group(struct um_cgroups **host, struct um_cgroup **ret, st
 	return r;
 }
 
+#define ARGS_MAX 48
+
 struct shim_args {
-	char join[16], state_root[1100], range[100], libexec[1100], parent[200];
-	char self[1100];
-	char *argv[40];
+	char join[16], self[1100];
+	char flags[7][CTR_DIR_MAX + 40];
+	size_t n_flags;
+	char *argv[ARGS_MAX];
 	int n;
 };
 
 static void arg(struct shim_args *s, const char *text)
 {
 	s->argv[s->n++] = (char *)(uintptr_t)text;
+}
+
+static void add_flag(struct shim_args *s, const char *name, const char *value)
+{
+	char *text = s->flags[s->n_flags++];
+
+	snprintf(text, sizeof(s->flags[0]), "--%s=%s", name, value);
+	arg(s, text);
+}
+
+/* All that ctr_env has: what the variables and the file say may change meanwhile. */
+static void add_environment(struct shim_args *s)
+{
+	arg(s, "--config=/dev/null");
+	add_flag(s, "state-dir", ctr_env.state);
+	add_flag(s, "run-dir", ctr_env.run);
+	add_flag(s, "images-dir", ctr_env.images_dir);
+	add_flag(s, "volumes-dir", ctr_env.volumes);
+	add_flag(s, "libexec-dir", ctr_env.libexec);
+	add_flag(s, "cgroup-parent", ctr_env.cgroup_parent);
+	add_flag(s, "container-range", ctr_env.range);
 }
 
 /* This program, for the end of the container: it must be found when this process has gone. */
@@ -97,11 +121,8 @@ static int make_args(const struct ctr *c, struct shim_args *s, int joins, struct
 	if (r < 0)
 		return r;
 	snprintf(s->join, sizeof(s->join), "%d", joins);
-	snprintf(s->state_root, sizeof(s->state_root), "--root=%s", ctr_env.root);
-	snprintf(s->range, sizeof(s->range), "--container-range=%s", ctr_env.range);
-	snprintf(s->libexec, sizeof(s->libexec), "--libexec-dir=%s", ctr_env.libexec);
-	snprintf(s->parent, sizeof(s->parent), "--cgroup-parent=%s", ctr_env.cgroup_parent);
 	s->n = 0;
+	s->n_flags = 0;
 	arg(s, ctr_env.shim);
 	arg(s, "--dir");
 	arg(s, c->run_dir);
@@ -120,6 +141,8 @@ static int make_args(const struct ctr *c, struct shim_args *s, int joins, struct
 	arg(s, "--new-ipc");
 	if (!host)
 		arg(s, "--new-net");
+	if (um_json_get_bool(c->config, "HostConfig.Init", false))
+		arg(s, "--new-pid"); /* its first process is the shim's, which reaps */
 	if (*hostname) {
 		arg(s, "--hostname");
 		arg(s, hostname);
@@ -128,10 +151,7 @@ static int make_args(const struct ctr *c, struct shim_args *s, int joins, struct
 	arg(s, s->self);
 	arg(s, "ctr");
 	arg(s, "cleanup");
-	arg(s, s->state_root);
-	arg(s, s->range);
-	arg(s, s->libexec);
-	arg(s, s->parent);
+	add_environment(s);
 	arg(s, c->id);
 	arg(s, NULL);
 	return 0;
@@ -215,8 +235,8 @@ static int start_shim(const struct ctr *c, struct ctr_live *shim, struct um_erro
 		return um_error_errno(err, r, "run %s", ctr_env.shim);
 	to = um_close(to);
 	r = read_ready(from, line, sizeof(line), err);
-	if (r == 0 && sscanf(line, "ready pid=%*d net=%d ipc=%d uts=%d", &shim->ns_net,
-			     &shim->ns_ipc, &shim->ns_uts) != 3)
+	if (r == 0 && sscanf(line, "ready pid=%*d net=%d ipc=%d uts=%d pid_ns=%d", &shim->ns_net,
+			     &shim->ns_ipc, &shim->ns_uts, &shim->ns_pid) != 4)
 		r = um_error_set(err, -EIO, "umiak-shim said \"%s\"", line);
 	if (r < 0)
 		return r;
@@ -315,6 +335,7 @@ static int note_running(struct ctr *c, struct um_error *err)
 	um_json_set_str(c->a, c->state, "Status", "running");
 	um_json_set_str(c->a, c->state, "Error", "");
 	um_json_set_bool(c->a, c->state, "ManuallyStopped", false);
+	um_json_set_bool(c->a, c->state, "Paused", false);
 	return ctr_save_state(c, durable, err);
 }
 
@@ -434,6 +455,8 @@ static int remove_cgroup(const struct ctr *c, bool *oom, struct um_error *err)
 	if (um_cgroup_account(group, &usage, &ignored) == 0)
 		*oom = usage.oom_kills > 0;
 	(void)!um_cgroup_kill(group, &ignored);
+	if (ctr_is_paused(c)) /* v1: a frozen process ends once it is thawed */
+		(void)!um_cgroup_freeze(group, false, &ignored);
 	return um_cgroup_remove(host, path, err);
 }
 
@@ -563,6 +586,7 @@ static void note_end(struct ctr *c, const struct ctr_live *l, bool oom)
 	}
 	um_time_format_nano(finished, text);
 	um_json_set_str(c->a, c->state, "Status", "exited");
+	um_json_set_bool(c->a, c->state, "Paused", false);
 	um_json_set_str(c->a, c->state, "FinishedAt", text);
 	um_json_set_i64(c->a, c->state, "ExitCode",
 			known		 ? ctr_exit_code(status)
@@ -624,6 +648,7 @@ int ctr_remove(struct ctr *c, bool force, bool volumes, struct um_error *err)
 		int status;
 
 		(void)!ctr_live_signal(&l, SIGKILL, true);
+		ctr_thaw(c);
 		(void)!ctr_live_wait(&l, 10 * UM_NSEC_PER_SEC, false, &status);
 	}
 	ctr_live_close(&l);
@@ -639,7 +664,7 @@ int ctr_remove(struct ctr *c, bool force, bool volumes, struct um_error *err)
 	if (r == 0)
 		r = um_rootfs_release(images, id, NULL, err);
 	if (r == 0 && volumes)
-		r = ctr_remove_volumes(c, err);
+		r = ctr_remove_volumes(c->config, err);
 	UM_FAULT("ctr.released");
 	return r < 0 ? r : ctr_forget(c, err);
 }
@@ -657,6 +682,7 @@ int ctr_stop(struct ctr *c, int seconds, struct um_error *err)
 		int64_t ns = seconds < 0 ? -1 : seconds * UM_NSEC_PER_SEC;
 
 		(void)!ctr_live_signal(&l, number, true);
+		ctr_thaw(c);
 		r = ctr_live_wait(&l, ns, false, &status);
 		if (r == -ETIMEDOUT) {
 			(void)!ctr_live_signal(&l, SIGKILL, true);

@@ -41,7 +41,7 @@ void ctr_live_open(const struct ctr *c, struct ctr_live *ret)
 {
 	struct um_shim_msg m, reply;
 
-	*ret = (struct ctr_live){.fd = -1, .ns_net = -1, .ns_ipc = -1, .ns_uts = -1};
+	*ret = (struct ctr_live){.fd = -1, .ns_net = -1, .ns_ipc = -1, .ns_uts = -1, .ns_pid = -1};
 	ret->has_run_dir = access(c->run_dir, F_OK) == 0;
 	if (!ret->has_run_dir)
 		return;
@@ -59,6 +59,7 @@ void ctr_live_open(const struct ctr *c, struct ctr_live *ret)
 	ret->ns_net = (int)um_shim_num(&reply, "net", -1);
 	ret->ns_ipc = (int)um_shim_num(&reply, "ipc", -1);
 	ret->ns_uts = (int)um_shim_num(&reply, "uts", -1);
+	ret->ns_pid = (int)um_shim_num(&reply, "pid_ns", -1);
 }
 
 void ctr_live_close(struct ctr_live *l)

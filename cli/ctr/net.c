@@ -7,7 +7,6 @@
 
 #include "base/fault.h"
 #include "base/io.h"
-#include "base/num.h"
 #include "cli/ctr/ctr.h"
 
 typedef UM_VEC(struct um_ctr_port) port_vec;
@@ -19,65 +18,6 @@ static void port_vec_release(port_vec *v)
 #define _cleanup_ports_ _cleanup_(port_vec_release)
 
 #define FIRST_EPHEMERAL 49153
-
-/* ---- what -p says: [ip:][host port:]container port[/tcp|udp] ---- */
-
-static int bad_port(const char *text, struct um_error *err)
-{
-	return um_error_set(err, -EINVAL,
-			    "invalid publish \"%s\": want [ip:][hostPort:]containerPort[/tcp|udp]",
-			    text);
-}
-
-int ctr_parse_port(struct um_arena *a, struct um_json *bindings, struct um_json *exposed,
-		   const char *text, struct um_error *err)
-{
-	char copy[128], key[16], *slash, *p, *host = NULL, *ip = NULL;
-	const char *proto = "tcp";
-	struct um_json *list, *o;
-	struct in_addr addr;
-	int port, number;
-
-	if (strlen(text) >= sizeof(copy))
-		return bad_port(text, err);
-	strcpy(copy, text);
-	slash = strchr(copy, '/');
-	if (slash) {
-		*slash = '\0';
-		proto = slash + 1;
-	}
-	if (strcmp(proto, "tcp") && strcmp(proto, "udp"))
-		return um_error_set(err, -EOPNOTSUPP,
-				    "publish \"%s\": protocol %s is not supported", text, proto);
-	if (strchr(copy, '-'))
-		return um_error_set(err, -EOPNOTSUPP,
-				    "publish \"%s\": port ranges are not supported", text);
-	if (copy[0] == '[')
-		return um_error_set(err, -EOPNOTSUPP,
-				    "publish \"%s\": IPv6 addresses are not supported", text);
-	p = strrchr(copy, ':');
-	if (p) {
-		*p++ = '\0';
-		host = strrchr(copy, ':');
-		ip = host ? copy : NULL;
-		host = host ? host + 1 : copy;
-		if (ip)
-			host[-1] = '\0';
-	}
-	if (um_num_int(p ? p : copy, 1, 65535, &port) < 0 ||
-	    (host && *host && um_num_int(host, 1, 65535, &number) < 0) || (host && !*host && !ip))
-		return bad_port(text, err);
-	if (ip && inet_pton(AF_INET, ip, &addr) != 1)
-		return um_error_set(err, -EINVAL, "publish \"%s\": invalid IP address: %s", text,
-				    ip);
-	snprintf(key, sizeof(key), "%d/%s", port, proto);
-	um_json_ensure_obj(a, exposed, key);
-	list = um_json_ensure_arr(a, bindings, key);
-	o = um_json_append(list, um_json_new_obj(a));
-	um_json_set_str(a, o, "HostIp", ip ? ip : "");
-	um_json_set_str(a, o, "HostPort", host ? host : "");
-	return 0;
-}
 
 /* ---- net.json: what a running container has ---- */
 
@@ -232,7 +172,7 @@ static int load(bool changed, struct um_error *err)
 	_cleanup_ports_ port_vec ports = UM_VEC_INIT;
 	struct um_ctr_net n = ctr_net();
 	bool ready = false;
-	int r = um_ctr_net_ready(&ready, err);
+	int r = um_ctr_net_ready(&n, &ready, err);
 
 	if (r < 0 || (ready && !changed))
 		return r;
@@ -245,9 +185,10 @@ static int up(struct ctr *c, int netns, char address[INET_ADDRSTRLEN], struct um
 	_cleanup_ports_ port_vec used = UM_VEC_INIT, own = UM_VEC_INIT;
 	struct um_ctr_net n = ctr_net();
 	_cleanup_close_ int lock = um_ctr_net_lock(&n, err);
-	bool ports = um_json_first(um_json_path(c->config, "HostConfig.PortBindings")) != NULL;
+	bool ports = um_json_first(um_json_path(c->config, "HostConfig.PortBindings")) != NULL,
+	     ready;
 	struct um_net_pod pod;
-	int r = lock < 0 ? lock : 0;
+	int r = lock < 0 ? lock : um_ctr_net_ready(&n, &ready, err); /* nobody else's range */
 
 	if (r == 0 && ports)
 		r = all_ports(&used, err);
@@ -303,7 +244,7 @@ int ctr_net_heal(struct um_error *err)
 	struct um_ctr_net n = ctr_net();
 	_cleanup_close_ int lock = -1;
 	bool ready = true;
-	int r = um_ctr_net_ready(&ready, err);
+	int r = um_ctr_net_ready(&n, &ready, err);
 
 	if (r < 0 || ready)
 		return r;

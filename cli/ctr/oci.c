@@ -1,10 +1,15 @@
 /* The OCI config.json of a container: what was asked, in the runtime's words. */
+#include <ctype.h>
 #include <string.h>
 #include <sys/capability.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "agent/internal.h"
 #include "agent/oci_defaults.h"
 #include "cli/ctr/ctr.h"
+
+#define SHM_BYTES (64 << 20)
 
 struct maker {
 	struct um_arena *a;
@@ -40,6 +45,31 @@ static int set_user(const struct maker *m, struct um_json *process)
 	return 0;
 }
 
+static struct um_json *limit(const struct maker *m, const struct um_json *it, const char *key)
+{
+	int64_t v = um_json_get_i64(it, key, -1);
+
+	return v < 0 ? um_json_new_num(m->a, "18446744073709551615", 20) : um_json_new_i64(m->a, v);
+}
+
+static void set_rlimits(const struct maker *m, struct um_json *process)
+{
+	struct um_json *list = um_json_ensure_arr(m->a, process, "rlimits");
+
+	um_json_foreach (it, um_json_get(m->host, "Ulimits")) {
+		struct um_json *o = um_json_append(list, um_json_new_obj(m->a));
+		char type[40] = "RLIMIT_";
+		size_t n = strlen(type);
+
+		for (const char *p = um_json_get_str(it, "Name", ""); *p && n < 39; p++)
+			type[n++] = (char)toupper((unsigned char)*p);
+		type[n] = '\0';
+		um_json_set_str(m->a, o, "type", type);
+		um_json_set(m->a, o, "soft", limit(m, it, "Soft"));
+		um_json_set(m->a, o, "hard", limit(m, it, "Hard"));
+	}
+}
+
 static struct um_json *process(const struct maker *m)
 {
 	struct um_json *o = um_json_new_obj(m->a), *args, *size;
@@ -60,6 +90,7 @@ static struct um_json *process(const struct maker *m)
 		um_json_append(args, um_json_copy(m->a, it));
 	um_json_set(m->a, o, "env", um_json_copy(m->a, um_json_path(m->config, "Config.Env")));
 	um_json_set_str(m->a, o, "cwd", *cwd ? cwd : "/");
+	set_rlimits(m, o);
 	um_json_set(m->a, o, "capabilities", um_oci_capabilities(m->a, &m->caps));
 	um_json_set_bool(m->a, o, "noNewPrivileges",
 			 um_json_get_bool(m->host, "NoNewPrivileges", false));
@@ -86,8 +117,13 @@ static void system_mounts(const struct maker *m, struct um_json *list)
 	static const char *const dev[] = {"nosuid", "strictatime", "mode=755", "size=65536k", NULL};
 	static const char *const pts[] = {"nosuid",    "noexec", "newinstance", "ptmxmode=0666",
 					  "mode=0620", "gid=5",	 NULL};
-	static const char *const shm[] = {"nosuid",    "noexec",      "nodev",
-					  "mode=1777", "size=65536k", NULL};
+	long long shm_bytes = (long long)um_json_get_i64(m->host, "ShmSize", SHM_BYTES);
+	const char *const shm[] = {"nosuid",
+				   "noexec",
+				   "nodev",
+				   "mode=1777",
+				   um_arena_printf(m->a, "size=%lld", shm_bytes),
+				   NULL};
 	static const char *const ro[] = {"nosuid", "noexec", "nodev", "ro", NULL};
 	const char *const *sys = m->privileged ? proc : ro;
 
@@ -125,11 +161,19 @@ static unsigned depth(const char *path)
 	return n;
 }
 
+static struct um_json *bind_mount(const struct maker *m, const struct um_json *it)
+{
+	bool flat = um_json_get_bool(it, "Flat", false);
+	const char *const options[] = {flat ? "bind" : "rbind", flat ? "private" : "rprivate",
+				       um_json_get_bool(it, "RW", true) ? "rw" : "ro", NULL};
+
+	return mount_object(m, "bind", um_json_get_str(it, "Source", ""),
+			    um_json_get_str(it, "Destination", ""), options);
+}
+
 /* What is mounted within another mount comes behind it. */
 static void add_users_mounts(const struct maker *m, struct um_json *list)
 {
-	static const char *const rw[] = {"rbind", "rprivate", "rw", NULL};
-	static const char *const ro[] = {"rbind", "rprivate", "ro", NULL};
 	unsigned most = 0;
 
 	um_json_foreach (it, um_json_get(m->config, "Mounts")) {
@@ -147,14 +191,8 @@ static void add_users_mounts(const struct maker *m, struct um_json *list)
 			if (depth(it->key) == level)
 				um_json_append(list, tmpfs_mount(m, it->key, um_json_str(it, "")));
 		um_json_foreach (it, um_json_get(m->config, "Mounts")) {
-			const char *target = um_json_get_str(it, "Destination", "");
-
-			if (depth(target) == level)
-				um_json_append(
-					list,
-					mount_object(m, "bind", um_json_get_str(it, "Source", ""),
-						     target,
-						     um_json_get_bool(it, "RW", true) ? rw : ro));
+			if (depth(um_json_get_str(it, "Destination", "")) == level)
+				um_json_append(list, bind_mount(m, it));
 		}
 	}
 }
@@ -195,7 +233,8 @@ static struct um_json *namespaces(const struct maker *m)
 		int fd; /* in the shim; -1: a new one */
 	} kinds[] = {
 		{"mount", true, -1},
-		{"pid", true, -1},
+		{"pid", strcmp(um_json_get_str(m->host, "PidMode", ""), "host") != 0,
+		 m->shim->ns_pid},
 		{"network", m->shim->ns_net >= 0, m->shim->ns_net},
 		{"ipc", m->shim->ns_ipc >= 0, m->shim->ns_ipc},
 		{"uts", m->shim->ns_uts >= 0, m->shim->ns_uts},
@@ -216,6 +255,42 @@ static struct um_json *namespaces(const struct maker *m)
 							kinds[i].fd));
 	}
 	return list;
+}
+
+/* ---- devices ---- */
+
+static void device_object(const struct maker *m, struct um_json *o, const struct stat *st)
+{
+	um_json_set_str(m->a, o, "type", S_ISBLK(st->st_mode) ? "b" : "c");
+	um_json_set_i64(m->a, o, "major", major(st->st_rdev));
+	um_json_set_i64(m->a, o, "minor", minor(st->st_rdev));
+}
+
+/* The nodes of --device, and the rules that let them be used. */
+static int devices(const struct maker *m, struct um_json *nodes, struct um_json *rules)
+{
+	um_json_foreach (it, um_json_get(m->host, "Devices")) {
+		const char *host = um_json_get_str(it, "PathOnHost", "");
+		struct um_json *o;
+		struct stat st;
+
+		if (stat(host, &st) < 0)
+			return um_error_errno(m->err, -errno, "device \"%s\"", host);
+		if (!S_ISBLK(st.st_mode) && !S_ISCHR(st.st_mode))
+			return um_error_set(m->err, -ENODEV,
+					    "device \"%s\": it is not a device node", host);
+		o = um_json_append(nodes, um_json_new_obj(m->a));
+		um_json_set_str(m->a, o, "path", um_json_get_str(it, "PathInContainer", host));
+		device_object(m, o, &st);
+		um_json_set_i64(m->a, o, "fileMode", st.st_mode & 07777);
+		um_json_set_i64(m->a, o, "uid", st.st_uid);
+		um_json_set_i64(m->a, o, "gid", st.st_gid);
+		o = um_json_append(rules, um_json_new_obj(m->a));
+		um_json_set_bool(m->a, o, "allow", true);
+		device_object(m, o, &st);
+		um_json_set_str(m->a, o, "access", um_json_get_str(it, "CgroupPermissions", "rwm"));
+	}
+	return 0;
 }
 
 static struct um_json *resources(const struct maker *m)
@@ -247,12 +322,15 @@ static struct um_json *resources(const struct maker *m)
 
 static struct um_json *linux_part(const struct maker *m)
 {
-	struct um_json *o = um_json_new_obj(m->a);
+	struct um_json *o = um_json_new_obj(m->a), *part;
 
 	um_json_set(m->a, o, "namespaces", namespaces(m));
 	um_json_set_str(m->a, o, "cgroupsPath",
 			um_arena_printf(m->a, "/%s/%s", ctr_env.cgroup_parent, m->c->id));
-	um_json_set(m->a, o, "resources", resources(m));
+	part = resources(m);
+	um_json_set(m->a, o, "resources", part);
+	if (devices(m, um_json_ensure_arr(m->a, o, "devices"), um_json_get(part, "devices")) < 0)
+		return NULL;
 	if (m->privileged)
 		return o;
 	um_json_set(m->a, o, "maskedPaths", um_oci_strings(m->a, um_oci_masked));
@@ -295,7 +373,10 @@ struct um_json *ctr_oci_config(struct um_arena *a, const struct ctr *c, const st
 	system_mounts(&m, mounts);
 	file_mounts(&m, mounts);
 	add_users_mounts(&m, mounts);
-	um_json_set(a, o, "linux", linux_part(&m));
+	part = linux_part(&m);
+	if (!part)
+		return NULL;
+	um_json_set(a, o, "linux", part);
 	if (um_arena_failed(a)) {
 		um_error_set(err, -E2BIG, "the container's configuration is too large");
 		return NULL;

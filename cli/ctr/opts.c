@@ -6,12 +6,20 @@
 #include "cli/ctr/ctr.h"
 
 static const struct ctr_opt common[] = {
-	{0, "root", CTR_OPT_TEXT, "DIR", "puts DIR before every folder", &ctr_env.root},
+	{0, "root", CTR_OPT_TEXT, "DIR", "puts DIR before the folders that nothing else names",
+	 &ctr_env.root},
+	{0, "state-dir", CTR_OPT_TEXT, "DIR", "containers, what is kept of them", &ctr_env.state},
+	{0, "run-dir", CTR_OPT_TEXT, "DIR", "sockets and bundles of running containers",
+	 &ctr_env.run},
+	{0, "images-dir", CTR_OPT_TEXT, "DIR", "the image store", &ctr_env.images_dir},
+	{0, "volumes-dir", CTR_OPT_TEXT, "DIR", "volumes", &ctr_env.volumes},
 	{0, "cgroup-parent", CTR_OPT_TEXT, "NAME", "the group that all containers are in",
 	 &ctr_env.cgroup_parent},
 	{0, "libexec-dir", CTR_OPT_TEXT, "DIR", "umiak-shim and umiak-oci", &ctr_env.libexec},
 	{0, "container-range", CTR_OPT_TEXT, "CIDR", "addresses of containers [10.245.0.0/16]",
 	 &ctr_env.range},
+	{0, "config", CTR_OPT_TEXT, "FILE", "YAML whose keys are the flags above but --root",
+	 &ctr_env.config},
 	{0, NULL, CTR_OPT_FLAG, NULL, NULL, NULL},
 };
 

@@ -46,9 +46,10 @@ static void add_status(struct um_buf *b, const struct um_json *all)
 	const char *word = um_json_get_str(all, "State.Status", "");
 	long long code = (long long)um_json_get_i64(all, "State.ExitCode", 0);
 
-	if (!strcmp(word, "running")) {
+	if (!strcmp(word, "running") || !strcmp(word, "paused")) {
 		um_buf_adds(b, "Up ");
 		ctr_ago(b, since(all, "State.StartedAt"));
+		um_buf_adds(b, *word == 'p' ? " (Paused)" : "");
 	} else if (!strcmp(word, "created")) {
 		um_buf_adds(b, "Created");
 	} else {
@@ -82,7 +83,7 @@ static void set(struct um_arena *a, struct um_json *row, const char *key, struct
 	um_buf_clear(b);
 }
 
-static struct um_json *row_of(struct um_arena *a, const struct um_json *all)
+struct um_json *ctr_ps_row(struct um_arena *a, const struct um_json *all)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(1 << 16);
 	struct um_json *row = um_json_new_obj(a);
@@ -244,10 +245,65 @@ static void print_table(const struct um_json *rows)
 	}
 }
 
-static int print_formatted(const struct um_json *rows, struct um_error *err)
+/* Columns at tabs, as wide as they must be. */
+static void print_lines(const char *text)
+{
+	size_t widths[32] = {0}, at = 0;
+
+	for (int pass = 0; pass < 2; pass++) {
+		for (const char *p = text; *p; p++) {
+			size_t len = strcspn(p, "\t\n");
+			char cell[512];
+
+			snprintf(cell, sizeof(cell), "%.*s", (int)len, p);
+			if (pass && p[len] == '\t')
+				print_cell(cell, widths[at], false);
+			else if (pass)
+				printf("%.*s\n", (int)len, p);
+			else if (width(cell) > widths[at])
+				widths[at] = width(cell);
+			at = p[len] != '\t' ? 0 : at + (at + 1 < UM_ARRAY_LEN(widths));
+			p += len;
+			if (!*p)
+				break;
+		}
+		at = 0;
+	}
+}
+
+/* "table TEMPLATE": a line of titles before the others. */
+static int print_template_table(struct um_arena *a, const struct um_json *rows,
+				const char *template, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(16 << 20);
+	struct um_json *titles = um_json_new_obj(a);
+	int r;
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(columns); i++)
+		um_json_set_str(a, titles, columns[i].key, columns[i].title);
+	um_json_set_str(a, titles, "RunningFor", "CREATED");
+	um_json_set_str(a, titles, "CreatedAt", "CREATED AT");
+	um_json_set_str(a, titles, "State", "STATE");
+	um_json_set_str(a, titles, "Labels", "LABELS");
+	um_json_set_str(a, titles, "Networks", "NETWORKS");
+	r = ctr_format(&b, template, titles, err);
+	um_buf_addc(&b, '\n');
+	um_json_foreach (row, rows) {
+		if (r == 0)
+			r = ctr_format(&b, template, row, err);
+		um_buf_addc(&b, '\n');
+	}
+	if (r == 0)
+		print_lines(um_buf_str(&b));
+	return r;
+}
+
+static int print_formatted(struct um_arena *a, const struct um_json *rows, struct um_error *err)
 {
 	bool json = !strcmp(o.format, "json") || !strcmp(o.format, "{{json .}}");
 
+	if (!strncmp(o.format, "table ", 6))
+		return print_template_table(a, rows, o.format + 6, err);
 	um_json_foreach (row, rows) {
 		_cleanup_buf_ struct um_buf b = UM_BUF_INIT(1 << 20);
 		int r = json ? um_json_write(&b, row) : ctr_format(&b, o.format, row, err);
@@ -294,12 +350,12 @@ static int run_ps(um_unused int argc, um_unused char **argv)
 		if (!match(it))
 			continue;
 		n++;
-		um_json_append(rows, row_of(a, it));
+		um_json_append(rows, ctr_ps_row(a, it));
 	}
 	if (r == 0 && um_arena_failed(a))
 		r = um_error_errno(&err, -ENOMEM, "ps");
 	if (r == 0 && o.format && strcmp(o.format, "table"))
-		r = print_formatted(rows, &err);
+		r = print_formatted(a, rows, &err);
 	else if (r == 0 && o.quiet)
 		um_json_foreach (row, rows)
 			puts(um_json_get_str(row, "ID", ""));

@@ -1,7 +1,6 @@
 /* `run` and `create`: what was asked becomes the container's config.json. */
-#include <ctype.h>
+#include <arpa/inet.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,8 +10,8 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/num.h"
-#include "base/quantity.h"
 #include "cli/ctr/ctr.h"
+#include "cli/ctr/parse.h"
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -22,7 +21,8 @@ static struct {
 	const char *name, *restart, *memory, *cpus, *pids_limit, *user, *workdir, *entrypoint;
 	const char *hostname, *network, *stop_signal, *stop_timeout, *pull, *detach_keys, *cidfile;
 	ctr_list publish, volume, env, env_file, tmpfs, cap_add, cap_drop, label, security_opt;
-	ctr_list attach;
+	const char *pid, *shm_size;
+	ctr_list attach, mount, device, ulimit, dns, dns_search, dns_option, add_host;
 } o = {.sig_proxy = true, .detach_keys = "ctrl-p,ctrl-q"};
 
 #define SHARED_OPTS                                                                                  \
@@ -40,7 +40,7 @@ static struct {
 		 "publish",                                                                          \
 		 CTR_OPT_LIST,                                                                       \
 		 "[IP:][HOST:]PORT[/udp]",                                                           \
-		 "publish a port on this machine",                                                   \
+		 "publish a port, or a range A-B, on this machine",                                  \
 		 &o.publish},                                                                        \
 		{'P',                                                                                \
 		 "publish-all",                                                                      \
@@ -86,7 +86,37 @@ static struct {
 		 &o.security_opt},                                                                   \
 		{0, "network", CTR_OPT_TEXT, "MODE", "bridge [default], host, none", &o.network},    \
 		{0, "net", CTR_OPT_TEXT, "MODE", "the same", &o.network},                            \
-		{0, "init", CTR_OPT_FLAG, NULL, "not supported", &o.init},                           \
+		{0,                                                                                  \
+		 "mount",                                                                            \
+		 CTR_OPT_LIST,                                                                       \
+		 "KEY=VALUE,...",                                                                    \
+		 "type=bind|volume|tmpfs,source=...,target=...[,readonly]",                          \
+		 &o.mount},                                                                          \
+		{0,                                                                                  \
+		 "device",                                                                           \
+		 CTR_OPT_LIST,                                                                       \
+		 "PATH[:PATH][:rwm]",                                                                \
+		 "give it a device of this machine",                                                 \
+		 &o.device},                                                                         \
+		{0,                                                                                  \
+		 "ulimit",                                                                           \
+		 CTR_OPT_LIST,                                                                       \
+		 "NAME=SOFT[:HARD]",                                                                 \
+		 "a limit of its processes; -1: none",                                               \
+		 &o.ulimit},                                                                         \
+		{0, "shm-size", CTR_OPT_TEXT, "BYTES", "of /dev/shm [64m]", &o.shm_size},            \
+		{0, "pid", CTR_OPT_TEXT, "MODE", "host: this machine's process numbers", &o.pid},    \
+		{0, "dns", CTR_OPT_LIST, "ADDR", "a name server", &o.dns},                           \
+		{0,                                                                                  \
+		 "dns-search",                                                                       \
+		 CTR_OPT_LIST,                                                                       \
+		 "DOMAIN",                                                                           \
+		 "where names are looked up; .: nowhere",                                            \
+		 &o.dns_search},                                                                     \
+		{0, "dns-option", CTR_OPT_LIST, "OPTION", "of resolv.conf", &o.dns_option},          \
+		{0,	     "add-host", CTR_OPT_LIST, "NAME:ADDR", "one more line of /etc/hosts",   \
+		 &o.add_host},                                                                       \
+		{0, "init", CTR_OPT_FLAG, NULL, "its process 1 is a small one that reaps", &o.init}, \
 		{'l', "label", CTR_OPT_LIST, "KEY[=VALUE]", "a label", &o.label},                    \
 		{0, "stop-signal", CTR_OPT_TEXT, "SIGNAL", "asks it to end", &o.stop_signal},        \
 		{0,                                                                                  \
@@ -125,88 +155,40 @@ struct maker {
 
 /* ---- environment ---- */
 
-static void set_env(const struct maker *m, struct um_json *list, const char *text)
-{
-	size_t len = strcspn(text, "=") + 1;
-
-	um_json_foreach (it, list) {
-		if (!strncmp(um_json_str(it, ""), text, len)) {
-			const struct um_json *fresh = um_json_new_str(m->a, text);
-
-			if (fresh) {
-				it->str = fresh->str;
-				it->len = fresh->len;
-			}
-			return;
-		}
-	}
-	um_json_append(list, um_json_new_str(m->a, text));
-}
-
-/* NAME alone: the value that it has here, if any. */
-static int add_env(const struct maker *m, struct um_json *list, const char *text)
-{
-	const char *value;
-
-	if (!*text || *text == '=')
-		return um_error_set(m->err, -EINVAL, "invalid environment variable: %s", text);
-	if (strchr(text, '=')) {
-		set_env(m, list, text);
-		return 0;
-	}
-	value = getenv(text);
-	if (value)
-		set_env(m, list, um_arena_printf(m->a, "%s=%s", text, value));
-	return 0;
-}
-
 static int add_env_file(const struct maker *m, struct um_json *list, const char *path)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(1 << 20);
 	int r = um_io_read_file(AT_FDCWD, path, &b, m->err);
-	char *line, *next = b.data;
 
-	while (r == 0 && next && *next) {
-		size_t len = strcspn(next, "\n");
-
-		line = next;
-		next += len + (next[len] == '\n');
-		line[len] = '\0';
-		while (len && line[len - 1] == '\r')
-			line[--len] = '\0';
-		line += strspn(line, " \t");
-		if (!*line || *line == '#')
-			continue;
-		if (strcspn(line, " \t") < strcspn(line, "="))
-			return um_error_set(m->err, -EINVAL,
-					    "%s: variable '%.*s' contains whitespaces", path,
-					    (int)strcspn(line, "="), line);
-		r = add_env(m, list, line);
-	}
-	return r;
+	if (r == 0 && b.data && strlen(b.data) != b.len)
+		r = um_error_set(m->err, -EINVAL, "%s: it has a NUL byte", path);
+	return r < 0 ? r : ctr_parse_env_lines(m->a, list, path, b.data, m->err);
 }
 
 static int make_env(const struct maker *m)
 {
 	struct um_json *list = um_json_ensure_arr(m->a, m->config, "Env");
 	const char *hostname = um_json_get_str(m->config, "Hostname", "");
-	int r = 0;
+	int r = ctr_parse_env(m->a, list, DEFAULT_PATH, m->err);
 
-	um_json_append(list, um_json_new_str(m->a, DEFAULT_PATH));
-	if (*hostname)
-		set_env(m, list, um_arena_printf(m->a, "HOSTNAME=%s", hostname));
-	if (o.tty)
-		set_env(m, list, "TERM=xterm");
-	um_json_foreach (it, um_json_path(m->img.config, "config.Env"))
-		if (strchr(um_json_str(it, ""), '='))
-			set_env(m, list, um_json_str(it, ""));
+	if (r == 0 && *hostname)
+		r = ctr_parse_env(m->a, list, um_arena_printf(m->a, "HOSTNAME=%s", hostname),
+				  m->err);
+	if (r == 0 && o.tty)
+		r = ctr_parse_env(m->a, list, "TERM=xterm", m->err);
+	um_json_foreach (it, um_json_path(m->img.config, "config.Env")) {
+		const char *text = um_json_str(it, "");
+
+		if (r == 0 && *text != '=' && strchr(text, '='))
+			r = ctr_parse_env(m->a, list, text, m->err);
+	}
 	um_vec_foreach (it, &o.env_file) {
 		if (r == 0)
 			r = add_env_file(m, list, *it);
 	}
 	um_vec_foreach (it, &o.env) {
 		if (r == 0)
-			r = add_env(m, list, *it);
+			r = ctr_parse_env(m->a, list, *it, m->err);
 	}
 	return r;
 }
@@ -262,11 +244,8 @@ static int set_limits(const struct maker *m)
 			o.memory);
 	if (memory && memory < 6 << 20)
 		return um_error_set(m->err, -EINVAL, "Minimum memory limit allowed is 6MB");
-	if (o.cpus && (um_quantity_milli(o.cpus, &milli) < 0 || milli < 10 ||
-		       strspn(o.cpus, "0123456789.") != strlen(o.cpus)))
-		return um_error_set(
-			m->err, -EINVAL,
-			"invalid argument \"%s\" for \"--cpus\" flag: want 0.01 or more", o.cpus);
+	if (o.cpus && ctr_parse_cpus(o.cpus, &milli, m->err) < 0)
+		return -EINVAL;
 	if (o.cpus && milli > sysconf(_SC_NPROCESSORS_ONLN) * 1000)
 		return um_error_set(
 			m->err, -EINVAL,
@@ -356,9 +335,7 @@ static int set_hostname(const struct maker *m, const char *id)
 
 	snprintf(text, sizeof(text), "%.12s", id);
 	uname(&host);
-	if (o.hostname && (strlen(o.hostname) > 63 || !*o.hostname ||
-			   strspn(o.hostname, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					      "0123456789-.") != strlen(o.hostname)))
+	if (o.hostname && !ctr_valid_hostname(o.hostname))
 		return um_error_set(m->err, -EINVAL, "invalid hostname: %s", o.hostname);
 	um_json_set_str(m->a, m->config, "Hostname",
 			o.hostname ? o.hostname
@@ -402,21 +379,92 @@ static int set_caps(const struct maker *m)
 	return 0;
 }
 
-static int set_tmpfs(const struct maker *m)
+/* ---- what it gets of this machine ---- */
+
+static int set_mounts(const struct maker *m)
 {
-	struct um_json *obj = um_json_ensure_obj(m->a, m->host, "Tmpfs");
+	const struct {
+		const ctr_list *list;
+		int (*parse)(struct um_arena *a, const char *text, struct ctr_mount *ret,
+			     struct um_error *err);
+	} kinds[] = {{&o.tmpfs, ctr_parse_tmpfs},
+		     {&o.mount, ctr_parse_mount},
+		     {&o.volume, ctr_parse_volume}};
+	struct ctr_mount one;
+	int r = 0;
 
-	um_vec_foreach (it, &o.tmpfs) {
-		const char *colon = strchr(*it, ':');
-		char *path = um_arena_strndup(m->a, *it, strcspn(*it, ":"));
+	um_json_ensure_obj(m->a, m->host, "Tmpfs");
+	for (int make = 0; make < 2; make++) /* what is wrong is said before anything is made */
+		for (size_t i = 0; i < UM_ARRAY_LEN(kinds); i++)
+			um_vec_foreach (it, kinds[i].list) {
+				if (r == 0)
+					r = kinds[i].parse(m->a, *it, &one, m->err);
+				if (r == 0 && make)
+					r = ctr_add_mount(m->a, m->root, &one, m->err);
+			}
+	return r < 0 ? r : ctr_add_image_volumes(m->a, m->root, m->img.config, m->err);
+}
 
-		if (!path || *path != '/' || !path[1])
-			return um_error_set(m->err, -EINVAL,
-					    "invalid tmpfs \"%s\": mount path must be absolute",
-					    *it);
-		um_json_set_str(m->a, obj, path, colon ? colon + 1 : "");
+static int set_devices(const struct maker *m)
+{
+	struct um_json *list = um_json_ensure_arr(m->a, m->host, "Devices");
+	struct um_json *ulimits = um_json_ensure_arr(m->a, m->host, "Ulimits");
+	int64_t shm = 64 << 20;
+	int r = 0;
+
+	um_vec_foreach (it, &o.device) {
+		if (r == 0)
+			r = ctr_parse_device(m->a, list, *it, m->err);
 	}
-	return 0;
+	um_vec_foreach (it, &o.ulimit) {
+		if (r == 0)
+			r = ctr_parse_ulimit(m->a, ulimits, *it, m->err);
+	}
+	if (r == 0 && o.shm_size && (ctr_parse_bytes(o.shm_size, &shm) < 0 || shm < 1))
+		r = um_error_set(m->err, -EINVAL, "invalid argument \"%s\" for \"--shm-size\" flag",
+				 o.shm_size);
+	um_json_set_i64(m->a, m->host, "ShmSize", shm);
+	if (r == 0 && o.pid && *o.pid && strcmp(o.pid, "host"))
+		r = um_error_set(m->err, -EOPNOTSUPP, "--pid %s is not supported: want host",
+				 o.pid);
+	um_json_set_str(m->a, m->host, "PidMode", o.pid ? o.pid : "");
+	return r;
+}
+
+static bool plain_word(const char *s)
+{
+	return *s && strlen(s) < 256 && !strpbrk(s, " \t\r\n");
+}
+
+static int set_names(const struct maker *m)
+{
+	const struct {
+		const char *key, *flag;
+		const ctr_list *list;
+	} sets[] = {{"Dns", "dns", &o.dns},
+		    {"DnsSearch", "dns-search", &o.dns_search},
+		    {"DnsOptions", "dns-option", &o.dns_option}};
+	struct um_json *hosts = um_json_ensure_arr(m->a, m->host, "ExtraHosts");
+	unsigned char raw[16];
+	int r = 0;
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(sets); i++) {
+		struct um_json *arr = um_json_ensure_arr(m->a, m->host, sets[i].key);
+
+		um_vec_foreach (it, sets[i].list) {
+			if (!plain_word(*it) || (i == 0 && inet_pton(AF_INET, *it, raw) != 1 &&
+						 inet_pton(AF_INET6, *it, raw) != 1))
+				return um_error_set(m->err, -EINVAL,
+						    "invalid argument \"%.80s\" for \"--%s\" flag",
+						    *it, sets[i].flag);
+			um_json_append(arr, um_json_new_str(m->a, *it));
+		}
+	}
+	um_vec_foreach (it, &o.add_host) {
+		if (r == 0)
+			r = ctr_parse_host(m->a, hosts, *it, m->err);
+	}
+	return r;
 }
 
 static int set_labels(const struct maker *m)
@@ -482,7 +530,21 @@ static void set_plain(const struct maker *m, const char *id, const char *image)
 	um_json_set_bool(m->a, m->config, "StdinOnce", o.interactive && !o.detach);
 	um_json_set_bool(m->a, m->host, "AutoRemove", o.rm);
 	um_json_set_bool(m->a, m->host, "Privileged", o.privileged);
+	um_json_set_bool(m->a, m->host, "Init", o.init);
 	um_json_set_bool(m->a, m->host, "ReadonlyRootfs", o.read_only);
+}
+
+/* What is kept must be what can be read again: UTF-8 alone. */
+static int check_text(const struct maker *m)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(32 << 20);
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4 << 20);
+	struct um_json *again;
+	int r = um_json_write(&b, m->root);
+
+	if (r == 0 && a)
+		r = um_json_parse(a, b.data, b.len, NULL, &again, m->err);
+	return r < 0 ? um_error_wrap(m->err, r, "options and arguments must be UTF-8") : 0;
 }
 
 static int make_config(struct maker *m, const char *id, int argc, char **argv)
@@ -502,22 +564,23 @@ static int make_config(struct maker *m, const char *id, int argc, char **argv)
 	r = r < 0 ? r : set_network(m);
 	r = r < 0 ? r : set_hostname(m, id);
 	r = r < 0 ? r : set_caps(m);
-	r = r < 0 ? r : set_tmpfs(m);
+	r = r < 0 ? r : set_devices(m);
+	r = r < 0 ? r : set_names(m);
 	r = r < 0 ? r : set_labels(m);
 	r = r < 0 ? r : set_stop_signal(m);
 	r = r < 0 ? r : set_workdir(m);
 	r = r < 0 ? r : make_command(m, argc - 1, argv + 1);
 	r = r < 0 ? r : make_env(m);
-	r = r < 0 ? r : ctr_make_mounts(m->a, m->root, m->img.config, m->err);
+	r = r < 0 ? r : set_mounts(m);
 	if (r == 0 && um_arena_failed(m->a))
 		r = um_error_set(m->err, -E2BIG, "too many or too long options");
-	return r;
+	return r < 0 ? r : check_text(m);
 }
 
 static int check_options(struct um_error *err)
 {
-	if (o.init)
-		return um_error_set(err, -EOPNOTSUPP, "--init is not supported");
+	if (o.init && o.pid && !strcmp(o.pid, "host"))
+		return um_error_set(err, -EINVAL, "conflicting options: --init and --pid host");
 	if (o.pull && (!strcmp(o.pull, "always")))
 		return um_error_set(err, -EOPNOTSUPP,
 				    "--pull always: pulling from registries is not supported: use "
@@ -557,6 +620,7 @@ static int make_container(int argc, char **argv, struct ctr **ret, struct um_err
 {
 	_cleanup_arena_ struct um_arena *a = um_arena_new(32 << 20);
 	struct maker m = {.a = a, .err = err};
+	struct um_error ignored = UM_ERROR_INIT;
 	struct um_images *images;
 	char id[CTR_ID_LEN + 1];
 	int r = check_options(err);
@@ -583,6 +647,8 @@ static int make_container(int argc, char **argv, struct ctr **ret, struct um_err
 		r = make_config(&m, id, argc, argv);
 	if (r == 0)
 		r = ctr_create(a, m.root, !o.rm, ret, err);
+	if (r < 0 && m.root)
+		(void)!ctr_remove_volumes(m.root, &ignored);
 	if (r == 0) {
 		a = NULL; /* the container's */
 		r = write_cidfile(*ret, err);

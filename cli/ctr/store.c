@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "cli/ctr/ctr.h"
+#include "cli/ctr/parse.h"
 
 #define DOC_MAX (4u << 20)
 #define ARENA_MAX (32u << 20)
@@ -92,6 +93,40 @@ static void read_state(struct ctr *c)
 	}
 }
 
+int ctr_check_config(const struct um_json *config, struct um_error *err)
+{
+	static const struct {
+		const char *path;
+		enum um_json_type type;
+	} parts[] = {
+		{"Args", UM_JSON_ARR},
+		{"Mounts", UM_JSON_ARR},
+		{"Config", UM_JSON_OBJ},
+		{"Config.Env", UM_JSON_ARR},
+		{"Config.Labels", UM_JSON_OBJ},
+		{"Config.ExposedPorts", UM_JSON_OBJ},
+		{"HostConfig", UM_JSON_OBJ},
+		{"HostConfig.PortBindings", UM_JSON_OBJ},
+		{"HostConfig.RestartPolicy", UM_JSON_OBJ},
+		{"HostConfig.Tmpfs", UM_JSON_OBJ},
+		{"HostConfig.CapAdd", UM_JSON_ARR},
+		{"HostConfig.CapDrop", UM_JSON_ARR},
+		{"HostConfig.Devices", UM_JSON_ARR},
+		{"HostConfig.Ulimits", UM_JSON_ARR},
+	};
+
+	if (!um_json_is(config, UM_JSON_OBJ))
+		return um_error_set(err, -EINVAL, "config.json is no object");
+	for (size_t i = 0; i < UM_ARRAY_LEN(parts); i++) {
+		const struct um_json *part = um_json_path(config, parts[i].path);
+
+		if (part && !um_json_is(part, parts[i].type))
+			return um_error_set(err, -EINVAL, "config.json: %s is damaged",
+					    parts[i].path);
+	}
+	return 0;
+}
+
 static int load(const char *id, struct ctr **ret, struct um_error *err)
 {
 	_cleanup_ctr_ struct ctr *c = new_ctr(id);
@@ -100,8 +135,10 @@ static int load(const char *id, struct ctr **ret, struct um_error *err)
 	if (!c || !(c->a = um_arena_new(ARENA_MAX)))
 		return um_error_errno(err, -ENOMEM, "container %s", id);
 	r = read_doc(c, "config.json", &c->config, err);
+	if (r == 0)
+		r = ctr_check_config(c->config, err);
 	if (r < 0)
-		return r;
+		return r == -ENOENT ? r : um_error_wrap(err, r, "container %s", id);
 	read_state(c);
 	*ret = TAKE_PTR(c);
 	return 0;
@@ -135,14 +172,6 @@ static bool is_id(const char *s)
 static void name_path(char *buf, size_t size, const char *name)
 {
 	snprintf(buf, size, "%s/names/%s", ctr_env.state, name);
-}
-
-static bool valid_name(const char *s)
-{
-	static const char chars[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
-
-	return *s && strlen(s) <= 128 && !s[strspn(s, chars)] && !strchr("_.-", *s);
 }
 
 static bool exists(const char *id)
@@ -258,7 +287,7 @@ int ctr_create(struct um_arena *a, struct um_json *config, bool durable, struct 
 	if (!c)
 		return um_error_errno(err, -ENOMEM, "make a container");
 	c->config = config;
-	if (*ctr_name(c) && !valid_name(ctr_name(c)))
+	if (*ctr_name(c) && !ctr_valid_name(ctr_name(c)))
 		return um_error_set(
 			err, -EINVAL,
 			"Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are "
@@ -320,7 +349,7 @@ int ctr_find(const char *ref, struct ctr **ret, struct um_error *err)
 
 	if (*ref == '/')
 		p.text = ++ref;
-	if (valid_name(ref) && whose(ref, p.id)) {
+	if (ctr_valid_name(ref) && whose(ref, p.id)) {
 		r = load(p.id, ret, err);
 	} else if (*ref && strspn(ref, "0123456789abcdef") == strlen(ref)) {
 		r = each_id(match_prefix, &p, err);
@@ -439,7 +468,7 @@ int ctr_rename(struct ctr *c, const char *name, struct um_error *err)
 	char old[160], full[170];
 	int r;
 
-	if (!valid_name(name))
+	if (!ctr_valid_name(name))
 		return um_error_set(
 			err, -EINVAL,
 			"Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are "

@@ -363,6 +363,24 @@ def apps(s):
        "and scale", names["deployments/scale"])
 
 
+def missing_kinds(s):
+    """A kind that is none here: 404 as before, and its name where it is one."""
+    plain = "the server could not find the requested resource"
+    ns = "namespaces/default/"
+    for method, path, named in (
+            ("POST", f"/apis/autoscaling/v2/{ns}horizontalpodautoscalers", "horizontalpodautoscalers.autoscaling/v2"),
+            ("GET", f"/apis/autoscaling/v1/{ns}horizontalpodautoscalers/web", "horizontalpodautoscalers.autoscaling/v1"),
+            ("GET", "/apis/example.org/v1/boats", "boats.example.org/v1"),
+            ("DELETE", f"/api/v1/{ns}podtemplates/x", "podtemplates/v1"),
+            ("GET", f"/apis/apps/v1/{ns}deployments/web/nothing", None),
+            ("GET", f"/apis/Example%22/v1/{ns}boats", None),
+            ("GET", "/apis/example.org/v1/" + "b" * 200, None), ("GET", "/nothing/at/all/x", None)):
+        code, r = s.request(method, path, {} if method == "POST" else None)
+        want = f"{plain}: it does not have {named}" if named else plain
+        ok(code == 404 and r["reason"] == "NotFound" and r["message"] == want,
+           f"{method} {path[:60]} names what is missing", r)
+
+
 def namespaces_empty(s):
     s.request("POST", "/api/v1/namespaces", {"metadata": {"name": "gone"}})
     made = []
@@ -708,6 +726,10 @@ def with_kubectl(version, binary, s, tmp):
     if modern:
         good("explain", "explain", "deployment.spec.template.spec.containers", has=["image"])
         good("explain a Service", "explain", "service.spec.ports", has=["nodePort"])
+    bad("autoscale says what is missing", "autoscale", "deployment", "web", "--max=3",
+        has=["NotFound", "it does not have horizontalpodautoscalers.autoscaling/v"])
+    bad("no more is discovered for that", "get", "hpa", has=["doesn't have a resource type"])
+    good("get all", "get", "all", lacks=["NotFound", "horizontal"])
     good("delete deployment", "delete", "deployment", "web", "app", has=['"web" deleted'])
     good("delete rs", "delete", "rs", "rs")
     good("delete sa", "delete", "sa", "robot", has=['"robot" deleted'])
@@ -727,7 +749,7 @@ server = Server(os.path.join(tmp, "d"))
 slow = Server(os.path.join(tmp, "slow"), nodes=(), more=["--fsync-delay-ms", "100"])
 try:
     server.start()
-    for part in (addresses, node_ports, restart, apps, namespaces_empty, tokens, reviews):
+    for part in (addresses, node_ports, restart, apps, missing_kinds, namespaces_empty, tokens, reviews):
         run(part, server)
     slow.start()
     run(races, slow)

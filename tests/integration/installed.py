@@ -110,6 +110,33 @@ def test_umiak_yaml_5_has_every_key():
     assert not wrong, "\n".join(wrong)
 
 
+def test_umiak_yaml_5_has_every_key_of_ctr():
+    told = options_told(help_of("umiak", "ctr", "wait")) - {"root", "config", "help"}
+    wrong = differences("ctr.yaml", told, sections("umiak.yaml.5")["ctr.yaml"])
+    assert "state-dir" in told and not wrong, "\n".join(wrong)
+
+
+def test_ctr_has_the_folders_of_configure():
+    makefile = read(os.path.join(BUILD, "Makefile"))
+    folder = {n: re.search(rf"^{n} = (.*)$", makefile, re.M).group(1)
+              for n in ("prefix", "sysconfdir", "localstatedir", "runstatedir")}
+    for name, value in folder.items():
+        folder[name] = value.replace("${prefix}", folder["prefix"])
+    with Folder() as f:
+        code, _, err = call("umiak", "ctr", "ps", "--root", f.dir)
+        assert code == 0, err
+        made = sorted(os.path.relpath(d, f.dir) for d, dirs, _ in os.walk(f.dir) if not dirs)
+        assert made == sorted([folder["localstatedir"][1:] + "/lib/umiak/ctr/names",
+                               folder["runstatedir"][1:] + "/umiak/ctr"]), made
+        f.write(folder["sysconfdir"][1:] + "/umiak/ctr.yaml", "state: x\n")
+        code, _, err = call("umiak", "ctr", "ps", "--root", f.dir)
+        assert code != 0 and 'ctr.yaml: unknown key "state"' in err, (code, err)
+    # Nor has any other program folders that configure did not give it.
+    for path in glob.glob(os.path.join(TOP, "*/**/*.c"), recursive=True):
+        if not os.path.relpath(path, TOP).startswith(("tests", "build", "bench")):
+            assert not re.search(r'"(/var/lib|/var/log|/run|/etc)/(umiak|pods)', read(path)), path
+
+
 def test_help_verb_is_verb_help():
     for verb in verbs_told(help_of("umiak")):
         if verb not in ("help", "version"):

@@ -47,25 +47,43 @@ void um_clock_fake_advance(struct um_clock_fake *f, int64_t ns)
 	f->wall_ns += ns;
 }
 
+/* Days since 1970-01-01 as a date of the Gregorian calendar, counted in eras of 400 years that
+ * begin on the first of March. gmtime_r(3) reads the time zone's file first. */
+static void date_of(int64_t days, int64_t *year, int *month, int *day)
+{
+	int64_t shifted = days + 719468; /* from 0000-03-01 */
+	int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
+	int64_t of_era = shifted - era * 146097;
+	int64_t y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	int64_t of_year = of_era - (365 * y + y / 4 - y / 100);
+	int64_t m = (5 * of_year + 2) / 153; /* March is 0 */
+
+	*day = (int)(of_year - (153 * m + 2) / 5 + 1);
+	*month = (int)(m < 10 ? m + 3 : m - 9);
+	*year = y + era * 400 + (*month <= 2);
+}
+
 static void format(int64_t wall_ns, int digits, char buf[UM_TIME_LEN])
 {
-	int64_t ns = wall_ns % UM_NSEC_PER_SEC;
-	time_t sec = wall_ns / UM_NSEC_PER_SEC;
-	struct tm tm;
-	size_t n;
+	int64_t ns = wall_ns % UM_NSEC_PER_SEC, sec = wall_ns / UM_NSEC_PER_SEC, year, in_day;
+	int month, day, n;
 
 	if (ns < 0) {
 		ns += UM_NSEC_PER_SEC;
 		sec--;
 	}
-	gmtime_r(&sec, &tm);
-	n = strftime(buf, UM_TIME_LEN, "%Y-%m-%dT%H:%M:%S", &tm);
+	in_day = sec % 86400;
+	if (in_day < 0)
+		in_day += 86400;
+	date_of((sec - in_day) / 86400, &year, &month, &day);
+	n = snprintf(buf, UM_TIME_LEN, "%04lld-%02d-%02dT%02d:%02d:%02d", (long long)year, month,
+		     day, (int)(in_day / 3600), (int)(in_day / 60 % 60), (int)(in_day % 60));
 	if (digits) {
 		for (int i = digits; i < 9; i++)
 			ns /= 10;
-		snprintf(buf + n, UM_TIME_LEN - n, ".%0*lldZ", digits, (long long)ns);
+		snprintf(buf + n, UM_TIME_LEN - (size_t)n, ".%0*lldZ", digits, (long long)ns);
 	} else {
-		snprintf(buf + n, UM_TIME_LEN - n, "Z");
+		snprintf(buf + n, UM_TIME_LEN - (size_t)n, "Z");
 	}
 }
 

@@ -48,6 +48,18 @@ int um_io_read_fd(int fd, struct um_buf *b)
 	}
 }
 
+/* So that one read(2) takes all and another meets the end. Special files tell no size; most are
+ * short. */
+static void reserve_for(int fd, struct um_buf *b)
+{
+	size_t room = b->max - b->len, want = 1023;
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && st.st_size > 0)
+		want = (uint64_t)st.st_size < room ? (size_t)st.st_size + 1 : room;
+	um_buf_reserve(b, want < room ? want : room);
+}
+
 int um_io_read_file(int dirfd, const char *path, struct um_buf *b, struct um_error *err)
 {
 	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
@@ -55,6 +67,7 @@ int um_io_read_file(int dirfd, const char *path, struct um_buf *b, struct um_err
 
 	if (fd < 0)
 		return um_error_errno(err, -errno, "open %s", path);
+	reserve_for(fd, b);
 	r = um_io_read_fd(fd, b);
 	if (r == -EMSGSIZE)
 		return um_error_set(err, r, "read %s: larger than %zu bytes", path, b->max);

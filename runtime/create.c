@@ -447,6 +447,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .spec = c->spec,
 			     .sync_fd = -1,
 			     .start_fd = -1,
+			     .seccomp_fd = -1,
 			     .console_fd = console_fd,
 			     .rootfs = c->rootfs,
 			     .bundle = c->bundle,
@@ -461,7 +462,10 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 		in.ns_fds[i] = -1;
 	r = prepare(c, rt, opts, err);
 	if (r >= 0)
-		r = um_seccomp_compile(&c->spec->seccomp, &in.seccomp, err);
+		r = um_seccomp_load(rt->root, um_json_path(c->spec->json, "linux.seccomp"),
+				    &c->spec->seccomp, &in.seccomp, err);
+	if (r >= 0)
+		r = um_seccomp_connect(&c->spec->seccomp, &in.seccomp_fd, err);
 	if (r >= 0)
 		r = open_namespaces(&in, err);
 	if (r >= 0 && !run)
@@ -476,6 +480,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 		r = bring_up(c, &in, opts, err);
 	}
 	um_seccomp_release(&in.seccomp);
+	um_close(in.seccomp_fd);
 	for (int i = 0; i < UM_NS_N; i++)
 		um_close(in.ns_fds[i]);
 	um_close(in.start_fd);

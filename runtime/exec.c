@@ -33,6 +33,7 @@ struct exec {
 	struct um_cgroups *host;
 	struct um_cgroup *cg;
 	struct um_seccomp_prog seccomp;
+	struct um_seccomp_listener listener;
 	int init_pidfd, pidfd, sync_fd, child_sync_fd, console_fd;
 	unsigned preserve_fds;
 	uint64_t namespaces; /* to enter */
@@ -43,6 +44,7 @@ struct exec {
 static void exec_release(struct exec *x)
 {
 	um_seccomp_release(&x->seccomp);
+	um_close(x->listener.socket);
 	if (x->cg)
 		um_cgroup_free(x->cg);
 	if (x->host)
@@ -239,7 +241,10 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 		if (r >= 0)
 			r = um_cgroup_prepare_join(x->cg, err);
 	}
-	return r < 0 ? r : um_seccomp_compile(&x->spec->seccomp, &x->seccomp, err);
+	if (r >= 0)
+		r = um_seccomp_load(rt->root, um_json_path(x->spec->json, "linux.seccomp"),
+				    &x->spec->seccomp, &x->seccomp, err);
+	return r < 0 ? r : um_seccomp_connect(&x->spec->seccomp, &x->listener.socket, err);
 }
 
 /* The namespaces in which the init differs from us. */
@@ -305,12 +310,30 @@ static int terminal(struct exec *x, struct um_error *err)
 	return r < 0 ? r : um_console_become(slave, err);
 }
 
+static int listener_json(struct exec *x, int64_t pid)
+{
+	const char *state;
+	int r;
+
+	if (x->listener.socket < 0)
+		return 0;
+	r = um_state_hook_json(x->arena, x->state.id, um_runtime_status_name(x->state.status),
+			       x->state.pid, x->state.bundle, x->spec, &state);
+	if (r >= 0)
+		x->listener.json =
+			um_seccomp_listener_json(x->arena, &x->spec->seccomp, state, pid);
+	return r < 0 ? r : x->listener.json ? 0 : -ENOMEM;
+}
+
 static void child(struct exec *x) __attribute__((noreturn));
 static void child(struct exec *x)
 {
 	struct um_error err = UM_ERROR_INIT;
 	struct um_sync_msg first;
-	char path[PATH_MAX];
+	struct um_process_start start = {.process = &x->process,
+					 .seccomp = &x->seccomp,
+					 .listener = &x->listener,
+					 .preserve_fds = x->preserve_fds};
 	int r, report = x->child_sync_fd;
 
 	um_close(x->sync_fd);
@@ -326,15 +349,12 @@ static void child(struct exec *x)
 		r = um_process_limits(&x->process, &err);
 	if (r >= 0)
 		r = um_process_home(x->arena, &x->process);
+	if (r >= 0)
+		r = listener_json(x, first.pid);
 	prctl(PR_SET_PDEATHSIG, 0);
+	start.setgroups_allowed = !(x->namespaces & CLONE_NEWUSER) || geteuid() == 0;
 	if (r >= 0)
-		r = um_process_confine(&x->process,
-				       !(x->namespaces & CLONE_NEWUSER) || geteuid() == 0,
-				       &x->seccomp, &err);
-	if (r >= 0)
-		r = um_process_find(&x->process, path, sizeof(path), &err);
-	if (r >= 0)
-		r = um_process_exec(&x->process, path, x->preserve_fds, &err);
+		r = um_process_start(&start, &err);
 	if (!err.code)
 		um_error_set(&err, r, "exec: %s", strerror(-r));
 	(void)!um_sync_send(report, UM_SYNC_ERROR, &err);
@@ -385,6 +405,7 @@ static int go(struct exec *x, struct um_error *err)
 	x->child_sync_fd = pair[1];
 	r = clone_child(x, err);
 	x->child_sync_fd = um_close(x->child_sync_fd);
+	x->listener.socket = um_close(x->listener.socket);
 	if (r < 0)
 		return r;
 	UM_FAULT("runtime.exec.cloned");
@@ -455,6 +476,7 @@ int um_runtime_exec(const struct um_runtime *rt, const struct um_runtime_exec *o
 						 .sync_fd = -1,
 						 .child_sync_fd = -1,
 						 .console_fd = -1,
+						 .listener = {.socket = -1},
 						 .preserve_fds = o->preserve_fds};
 	int r;
 

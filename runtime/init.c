@@ -184,18 +184,16 @@ static int wait_for_start(int listen_fd, int *ret)
 
 static int run_program(struct um_init *in, struct um_error *err)
 {
-	struct um_spec_process *p = &in->spec->process;
-	char path[PATH_MAX];
+	struct um_seccomp_listener listener = {.socket = in->seccomp_fd, .json = in->seccomp_json};
+	const struct um_process_start start = {.process = &in->spec->process,
+					       .seccomp = &in->seccomp,
+					       .listener = &listener,
+					       .preserve_fds = in->preserve_fds,
+					       .setgroups_allowed = !in->setgroups_denied};
 	int r = um_hooks_run(&in->spec->hooks[UM_HOOK_START_CONTAINER], "startContainer",
 			     in->state_json, err);
 
-	if (r >= 0)
-		r = um_process_confine(p, !in->setgroups_denied, &in->seccomp, err);
-	if (r >= 0)
-		r = um_process_find(p, path, sizeof(path), err);
-	if (r >= 0)
-		r = um_process_exec(p, path, in->preserve_fds, err);
-	return r;
+	return r < 0 ? r : um_process_start(&start, err);
 }
 
 static void fail(int fd, const struct um_error *err)
@@ -208,22 +206,21 @@ static void fail(int fd, const struct um_error *err)
 	_exit(1);
 }
 
-/* Closes every fd from @base on but the two: the host's directories and locks end here. */
-static int keep_only(unsigned base, int one, int two)
+/* Closes every fd from @base on but these (-1: none): the host's directories and locks end here. */
+static int keep_only(unsigned base, const int *keep, size_t n)
 {
-	int low = one < two ? one : two, high = one < two ? two : one;
-	unsigned next = base;
+	for (;;) {
+		unsigned next = ~0U;
 
-	for (int i = 0; i < 2; i++) {
-		int keep = i ? high : low;
-
-		if (keep < 0 || (unsigned)keep < next)
-			continue;
-		if ((unsigned)keep > next && um_sys_close_range(next, (unsigned)keep - 1, 0) < 0)
+		for (size_t i = 0; i < n; i++)
+			if (keep[i] >= 0 && (unsigned)keep[i] >= base && (unsigned)keep[i] < next)
+				next = (unsigned)keep[i];
+		if (next > base && um_sys_close_range(base, next == ~0U ? next : next - 1, 0) < 0)
 			return -errno;
-		next = (unsigned)keep + 1;
+		if (next == ~0U)
+			return 0;
+		base = next + 1;
 	}
-	return um_sys_close_range(next, ~0U, 0) < 0 ? -errno : 0;
 }
 
 void um_init_main(struct um_init *in)
@@ -244,6 +241,11 @@ void um_init_main(struct um_init *in)
 	setsid();
 	r = um_state_hook_json(in->arena, in->id, "creating", first.pid, in->bundle, in->spec,
 			       &in->state_json);
+	if (r >= 0 && in->seccomp_fd >= 0) {
+		in->seccomp_json = um_seccomp_listener_json(in->arena, &in->spec->seccomp,
+							    in->state_json, first.pid);
+		r = in->seccomp_json ? 0 : -ENOMEM;
+	}
 	if (r >= 0)
 		r = set_up(in, &err);
 	if (r >= 0)
@@ -254,8 +256,13 @@ void um_init_main(struct um_init *in)
 		r = um_process_home(in->arena, &in->spec->process);
 	if (r >= 0 && in->spec->has_process)
 		r = um_process_find(&in->spec->process, path, sizeof(path), &err);
-	if (r >= 0 && (r = keep_only(3 + in->preserve_fds, in->sync_fd, in->start_fd)) < 0)
-		um_error_errno(&err, r, "close_range");
+	if (r >= 0) {
+		const int keep[] = {in->sync_fd, in->start_fd, in->seccomp_fd};
+
+		r = keep_only(3 + in->preserve_fds, keep, UM_ARRAY_LEN(keep));
+		if (r < 0)
+			um_error_errno(&err, r, "close_range");
+	}
 	/* From here the socket's end says that the creator died. The signal would come as well when
 	 * it ends in good order, before this process had the time to cancel it. */
 	if (r >= 0 && in->die_with_parent)

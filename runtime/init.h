@@ -13,6 +13,7 @@ struct um_init {
 	struct um_cgroup *cg; /* NULL: none */
 	bool in_v2;	      /* cloned into the v2 group */
 	struct um_seccomp_prog seccomp;
+	int seccomp_fd;	     /* connected to its listener, -1: none */
 	int sync_fd;	     /* to the creator */
 	int creator_fd;	     /* the creator's end, closed first */
 	int state_dir_fd;    /* closed with it */
@@ -20,7 +21,8 @@ struct um_init {
 	int console_fd;	     /* connected console socket, -1: none */
 	int ns_fds[UM_NS_N]; /* namespaces to join, -1 */
 	const char *rootfs, *bundle;
-	const char *state_json; /* for the hooks that the init runs */
+	const char *state_json;	  /* for the hooks that the init runs */
+	const char *seccomp_json; /* for the listener */
 	unsigned preserve_fds;
 	bool no_pivot, no_new_keyring;
 	bool die_with_parent; /* until it is ready */

@@ -155,9 +155,17 @@ static void give_pipes(const struct um_spec_process *p)
 	}
 }
 
-int um_process_confine(const struct um_spec_process *p, bool setgroups_allowed,
-		       const struct um_seccomp_prog *seccomp, struct um_error *err)
+static int install(const struct um_process_start *s, struct um_error *err)
 {
+	int r = um_seccomp_install(s->seccomp, s->listener);
+
+	return r < 0 ? um_error_errno(err, r, "linux.seccomp: install the filter") : 0;
+}
+
+static int confine(const struct um_process_start *s, struct um_error *err)
+{
+	const struct um_spec_process *p = s->process;
+	bool setgroups_allowed = s->setgroups_allowed;
 	uint64_t have = 0;
 	int r = get_caps(&have);
 
@@ -168,8 +176,8 @@ int um_process_confine(const struct um_spec_process *p, bool setgroups_allowed,
 	if (r < 0)
 		return r;
 	/* without no_new_privs the filter needs CAP_SYS_ADMIN, which goes away below */
-	if (!p->no_new_privileges && (r = um_seccomp_install(seccomp)) < 0)
-		return um_error_errno(err, r, "linux.seccomp: install the filter");
+	if (!p->no_new_privileges && (r = install(s, err)) < 0)
+		return r;
 	if (setgroups_allowed && setgroups(p->n_additional_gids, p->additional_gids) < 0)
 		return um_error_errno(err, -errno, "process.user.additionalGids");
 	if (!setgroups_allowed && p->n_additional_gids)
@@ -188,17 +196,7 @@ int um_process_confine(const struct um_spec_process *p, bool setgroups_allowed,
 	if (r < 0)
 		return r;
 	umask(p->umask >= 0 ? (mode_t)p->umask : 0022);
-	r = enter_cwd(p, err);
-	if (r < 0)
-		return r;
-	if (p->no_new_privileges) {
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-			return um_error_errno(err, -errno, "process.noNewPrivileges");
-		r = um_seccomp_install(seccomp);
-		if (r < 0)
-			return um_error_errno(err, r, "linux.seccomp: install the filter");
-	}
-	return 0;
+	return enter_cwd(p, err);
 }
 
 static const char *env_of(const struct um_spec_process *p, const char *name)
@@ -258,19 +256,39 @@ int um_process_find(const struct um_spec_process *p, char *path, size_t size, st
 	return um_error_set(err, -ENOENT, "exec: \"%s\": executable file not found in $PATH", name);
 }
 
-int um_process_exec(const struct um_spec_process *p, const char *path, unsigned preserve_fds,
-		    struct um_error *err)
+static int pass_fds(unsigned n, struct um_error *err)
 {
-	static char *const empty[] = {NULL};
-	int r;
-
-	if (um_sys_close_range(3 + preserve_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+	if (um_sys_close_range(3 + n, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return um_error_errno(err, -errno, "close_range");
-	for (unsigned i = 0; i < preserve_fds; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		int flags = fcntl((int)(3 + i), F_GETFD);
 
 		if (flags >= 0)
 			fcntl((int)(3 + i), F_SETFD, flags & ~FD_CLOEXEC);
+	}
+	return 0;
+}
+
+int um_process_start(const struct um_process_start *s, struct um_error *err)
+{
+	static char *const empty[] = {NULL};
+	const struct um_spec_process *p = s->process;
+	char path[PATH_MAX];
+	int r = confine(s, err);
+
+	if (r >= 0)
+		r = um_process_find(p, path, sizeof(path), err);
+	if (r >= 0)
+		r = pass_fds(s->preserve_fds, err);
+	if (r < 0)
+		return r;
+	if (p->no_new_privileges) {
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+			return um_error_errno(err, -errno, "process.noNewPrivileges");
+		/* as late as can be: a filter need not allow more than execve(2) */
+		r = install(s, err);
+		if (r < 0)
+			return r;
 	}
 	execve(path, p->args.v, p->env.v ? p->env.v : empty);
 	r = -errno;

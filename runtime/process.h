@@ -7,17 +7,22 @@
 
 /* While all capabilities are there: rlimits, scheduler, ioprio, umask. */
 um_must_check int um_process_limits(const struct um_spec_process *p, struct um_error *err);
+/* The way into a program. */
+struct um_process_start {
+	const struct um_spec_process *process;
+	const struct um_seccomp_prog *seccomp;
+	const struct um_seccomp_listener *listener;
+	unsigned preserve_fds; /* fds 3 .. 3 + n - 1 are passed on, others closed */
+	bool setgroups_allowed;
+};
+
 /* The last steps in their order: ownership of stdio's pipes, bounding set, groups, ids,
- * capabilities, cwd, no_new_privs, seccomp. Afterwards only um_process_exec() follows. */
-um_must_check int um_process_confine(const struct um_spec_process *p, bool setgroups_allowed,
-				     const struct um_seccomp_prog *seccomp, struct um_error *err);
+ * capabilities, cwd, fds, no_new_privs, seccomp, execve. Returns on failure. */
+um_must_check int um_process_start(const struct um_process_start *s, struct um_error *err);
 /* Looks args[0] up in PATH of the process's env. The result is written to @path. The messages are
  * those that callers look for ("executable file not found in $PATH"). */
 um_must_check int um_process_find(const struct um_spec_process *p, char *path, size_t size,
 				  struct um_error *err);
-/* Closes what is not the user's (fds from 3 + @preserve_fds) and executes. Returns on failure. */
-um_must_check int um_process_exec(const struct um_spec_process *p, const char *path,
-				  unsigned preserve_fds, struct um_error *err);
 /* Makes a missing cwd, in the root in use and as its root. What stands in the way is left for
  * um_process_confine() to report. */
 void um_process_make_cwd(const struct um_spec_process *p);

@@ -53,9 +53,8 @@ int um_rootfs_open_proc(struct um_rootfs *r, struct um_error *err)
 	struct statfs fs;
 	int e = 0;
 
-	if (r->proc_fd >= 0)
-		return 0;
-	e = um_rootfs_new_fs("proc", "proc", &none, false, 0, &r->proc_fd, err);
+	if (r->proc_fd < 0)
+		e = um_rootfs_new_fs("proc", "proc", &none, false, 0, &r->proc_fd, err);
 	if (e < 0)
 		return um_error_wrap(err, e, "private procfs");
 	if (fstatfs(r->proc_fd, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC)
@@ -63,15 +62,22 @@ int um_rootfs_open_proc(struct um_rootfs *r, struct um_error *err)
 	return 0;
 }
 
-int um_rootfs_write_proc(const struct um_rootfs *r, const char *file, const char *value)
+int um_rootfs_write_proc(struct um_rootfs *r, const char *file, const char *value)
 {
-	_cleanup_close_ int fd =
-		um_io_openat2(r->proc_fd, file, O_WRONLY | O_CLOEXEC, 0,
-			      RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
+	for (bool again = false;; again = true) {
+		_cleanup_close_ int fd =
+			um_io_openat2(r->proc_fd, file, O_WRONLY | O_CLOEXEC, 0,
+				      RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
 
-	if (fd < 0)
-		return fd;
-	return um_io_write_all(fd, value, strlen(value));
+		if (fd >= 0)
+			return um_io_write_all(fd, value, strlen(value));
+		if (fd != -EXDEV || again)
+			return fd;
+		/* the container's, and something is mounted there */
+		r->proc_fd = um_close(r->proc_fd);
+		if (um_rootfs_open_proc(r, NULL) < 0)
+			return -EXDEV;
+	}
 }
 
 /* Puts what the file system said about the options (fsopen(2) lets it be read) into the error. */
@@ -271,7 +277,12 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *m, struct u
 				OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (mfd < 0)
 		return um_error_move(err, &first);
-	return place(r, m, mfd, err);
+	e = place(r, m, mfd, err);
+	/* A procfs of our own costs as much again, and the end of a mount costs more than that: the
+	 * container's, held by its descriptor, does as well. */
+	if (e >= 0 && r->proc_fd < 0 && !strcmp(m->type, "proc") && !m->read_only && !m->data.n)
+		r->proc_fd = TAKE_FD(mfd);
+	return e;
 }
 
 /* ---- cgroup ---- */

@@ -14,8 +14,8 @@ struct um_rootfs {
 	bool cgroup_ns;		    /* the process has a cgroup namespace of its own */
 	bool user_ns;
 	bool no_pivot;
-	int fd;				      /* the root of the new tree */
-	int proc_fd;			      /* a procfs of our own, mounted nowhere */
+	int fd;	     /* the root of the new tree */
+	int proc_fd; /* a procfs of this pid namespace that no path leads to, -1: none yet */
 	int deferred[UM_ROOTFS_MAX_DEFERRED]; /* mounts that become read-only at the end */
 	size_t n_deferred;
 };
@@ -31,11 +31,10 @@ um_must_check int um_rootfs_enter(struct um_rootfs *r, struct um_error *err);
 
 /* Attaches the detached mount @mfd over @target_fd. */
 um_must_check int um_rootfs_attach(int mfd, int target_fd);
-/* The private procfs: r->proc_fd, opened once. */
+/* r->proc_fd, opened once: that of the container's /proc, else one that is mounted nowhere. */
 um_must_check int um_rootfs_open_proc(struct um_rootfs *r, struct um_error *err);
-/* Writes a file of the private procfs ("self/oom_score_adj"). */
-um_must_check int um_rootfs_write_proc(const struct um_rootfs *r, const char *file,
-				       const char *value);
+/* Writes a file of it ("self/oom_score_adj"), never one that is mounted over it. */
+um_must_check int um_rootfs_write_proc(struct um_rootfs *r, const char *file, const char *value);
 /* fsopen, the options, fsmount. @attrs: MOUNT_ATTR_*. */
 um_must_check int um_rootfs_new_fs(const char *type, const char *source, const struct um_strv *data,
 				   bool read_only, uint64_t attrs, int *ret_mfd,

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 
 #include "base/buf.h"
 #include "base/io.h"
@@ -24,6 +25,7 @@ static const struct {
 	{"SCMP_ACT_TRACE", SCMP_ACT_TRACE(0), true},
 	{"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW, false},
 	{"SCMP_ACT_LOG", SCMP_ACT_LOG, false},
+	{"SCMP_ACT_NOTIFY", SCMP_ACT_NOTIFY, false},
 };
 
 static const struct {
@@ -39,6 +41,9 @@ static const struct {
 	{"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ},
 };
 
+#define NOTIFY "SCMP_ACT_NOTIFY"
+#define WAIT_KILLABLE "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+
 static const struct {
 	const char *name;
 	unsigned flag;
@@ -46,6 +51,7 @@ static const struct {
 	{"SECCOMP_FILTER_FLAG_TSYNC", 0}, /* one thread: nothing to synchronise */
 	{"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
 	{"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+	{WAIT_KILLABLE, 1u << 5}, /* Linux 5.19 */
 };
 
 static int find_action(const char *name)
@@ -66,8 +72,6 @@ static int find_op(const char *name)
 
 static int check_action(struct um_decoder *d, const char *field, const char *name)
 {
-	if (!strcmp(name, "SCMP_ACT_NOTIFY"))
-		return um_decode_unsupported(d, "%s: SCMP_ACT_NOTIFY is not supported", field);
 	if (find_action(name) < 0)
 		return um_decode_bad(d, "%s \"%.60s\" is not known", field, name);
 	return 0;
@@ -128,6 +132,19 @@ static int decode_rules(struct um_decoder *d, const struct um_json *node, void *
 	return um_decode_array(d, node, sizeof(*s->rules), decode_rule, &s->rules, &s->n_rules);
 }
 
+static int check_listener(struct um_decoder *d, const struct um_spec_seccomp *s)
+{
+	const char *path = s->listener_path ? s->listener_path : "";
+
+	if (s->notifies && !*path)
+		return um_decode_bad(d, "listenerPath is required for " NOTIFY);
+	if (*path && *path != '/')
+		return um_decode_bad(d, "listenerPath must be absolute");
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		return um_decode_bad(d, "listenerPath is too long for a socket");
+	return 0;
+}
+
 int um_decode_seccomp(struct um_decoder *d, const struct um_json *node, void *base)
 {
 	static const struct um_field fields[] = {
@@ -136,15 +153,20 @@ int um_decode_seccomp(struct um_decoder *d, const struct um_json *node, void *ba
 			     0, 65535),
 		UM_FIELD("architectures", UM_F_STRV, struct um_spec_seccomp, architectures),
 		UM_FIELD("flags", UM_F_STRV, struct um_spec_seccomp, flags),
-		UM_FIELD_REFUSED("listenerPath"),
-		UM_FIELD_REFUSED("listenerMetadata"),
+		UM_FIELD("listenerPath", UM_F_STR, struct um_spec_seccomp, listener_path),
+		UM_FIELD("listenerMetadata", UM_F_STR, struct um_spec_seccomp, listener_metadata),
 		UM_FIELD_CALL("syscalls", decode_rules),
 	};
 	struct um_spec_seccomp *s = &((struct um_spec *)base)->seccomp;
 	int r = um_decode_object(d, node, fields, UM_ARRAY_LEN(fields), s);
 
+	if (r >= 0)
+		r = check_action(d, "defaultAction", s->default_action);
 	if (r < 0)
 		return r;
+	s->notifies = !strcmp(s->default_action, NOTIFY);
+	for (size_t i = 0; i < s->n_rules; i++)
+		s->notifies = s->notifies || !strcmp(s->rules[i].action, NOTIFY);
 	for (size_t i = 0; i < s->flags.n; i++) {
 		size_t k;
 
@@ -153,9 +175,11 @@ int um_decode_seccomp(struct um_decoder *d, const struct um_json *node, void *ba
 		if (k == UM_ARRAY_LEN(flags))
 			return um_decode_unsupported(d, "flags: \"%.60s\" is not supported",
 						     s->flags.v[i]);
+		if (!strcmp(s->flags.v[i], WAIT_KILLABLE) && !s->notifies)
+			return um_decode_bad(d, "flags: " WAIT_KILLABLE " needs " NOTIFY);
 	}
 	s->present = true;
-	return check_action(d, "defaultAction", s->default_action);
+	return check_listener(d, s);
 }
 
 /* ---- compilation ---- */
@@ -168,24 +192,27 @@ static uint32_t action_value(const char *name, int64_t errno_ret)
 	return actions[i].takes_errno ? actions[i].action | (e & 0xffff) : actions[i].action;
 }
 
+uint32_t um_seccomp_arch(const char *name)
+{
+	char lower[32];
+	size_t n = 0;
+
+	if (strncmp(name, "SCMP_ARCH_", 10))
+		return 0;
+	for (const char *p = name + 10; *p && n < sizeof(lower) - 1; p++)
+		lower[n++] = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
+	lower[n] = '\0';
+	return seccomp_arch_resolve_name(lower);
+}
+
 static int add_architectures(scmp_filter_ctx ctx, const struct um_spec_seccomp *s,
 			     struct um_error *err)
 {
 	for (size_t i = 0; i < s->architectures.n; i++) {
 		const char *name = s->architectures.v[i];
-		char lower[32];
-		size_t n = 0;
-		uint32_t arch;
+		uint32_t arch = um_seccomp_arch(name);
 		int r;
 
-		if (strncmp(name, "SCMP_ARCH_", 10))
-			return um_error_set(err, -EINVAL,
-					    "linux.seccomp.architectures: \"%.60s\" is not known",
-					    name);
-		for (const char *p = name + 10; *p && n < sizeof(lower) - 1; p++)
-			lower[n++] = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
-		lower[n] = '\0';
-		arch = seccomp_arch_resolve_name(lower);
 		if (!arch)
 			return um_error_set(err, -EINVAL,
 					    "linux.seccomp.architectures: \"%.60s\" is not known",
@@ -255,7 +282,8 @@ static int add_rules(scmp_filter_ctx ctx, const struct um_spec_seccomp *s, struc
 	return 0;
 }
 
-static int export(scmp_filter_ctx ctx, struct um_seccomp_prog *ret, struct um_error *err)
+static int export(scmp_filter_ctx ctx, const struct um_spec_seccomp *s, struct um_seccomp_prog *ret,
+		  struct um_error *err)
 {
 	_cleanup_close_ int fd = memfd_create("seccomp", MFD_CLOEXEC);
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(BPF_MAXINSNS * sizeof(struct sock_filter));
@@ -263,6 +291,9 @@ static int export(scmp_filter_ctx ctx, struct um_seccomp_prog *ret, struct um_er
 
 	if (fd < 0)
 		return um_error_errno(err, -errno, "memfd_create");
+	r = um_seccomp_enosys(s, &b, err);
+	if (r < 0)
+		return r;
 	r = seccomp_export_bpf(ctx, fd);
 	if (r < 0)
 		return um_error_errno(err, r, "linux.seccomp: compile");
@@ -297,7 +328,7 @@ int um_seccomp_compile(const struct um_spec_seccomp *s, struct um_seccomp_prog *
 	if (r >= 0)
 		r = add_rules(ctx, s, err);
 	if (r >= 0)
-		r = export(ctx, &p, err);
+		r = export(ctx, s, &p, err);
 	seccomp_release(ctx);
 	if (r < 0)
 		return r;
@@ -307,15 +338,6 @@ int um_seccomp_compile(const struct um_spec_seccomp *s, struct um_seccomp_prog *
 				p.flags |= flags[k].flag;
 	*ret = p;
 	return 0;
-}
-
-int um_seccomp_install(const struct um_seccomp_prog *p)
-{
-	struct sock_fprog prog = {.len = p->n, .filter = p->insns};
-
-	if (!p->n)
-		return 0;
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->flags, &prog) < 0 ? -errno : 0;
 }
 
 void um_seccomp_release(struct um_seccomp_prog *p)

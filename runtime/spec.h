@@ -138,6 +138,8 @@ struct um_spec_seccomp {
 	const char *default_action;
 	int64_t default_errno_ret;
 	struct um_strv architectures, flags;
+	const char *listener_path, *listener_metadata; /* NULL: absent */
+	bool notifies;				       /* some action is SCMP_ACT_NOTIFY */
 	struct um_spec_seccomp_rule *rules;
 	size_t n_rules;
 };

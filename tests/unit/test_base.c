@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 #include <sys/stat.h>
 
 #include "base/arena.h"
@@ -132,6 +133,22 @@ Test(quantity, rounds_up_and_saturates)
 	}
 	for (size_t i = 0; i < UM_ARRAY_LEN(bad); i++)
 		cr_assert_eq(um_quantity_value(bad[i], &v), -EINVAL, "%s", bad[i]);
+}
+
+Test(clock, dates_are_those_of_the_c_library)
+{
+	/* Each day of 800 years around now, and the ends of what 64 bits of nanoseconds hold. */
+	for (int64_t day = -106751; day < 106751; day++) {
+		int64_t sec = day * 86400 + (day * 7919 % 86400 + 86400) % 86400;
+		time_t t = sec;
+		char buf[UM_TIME_LEN], want[UM_TIME_LEN];
+		struct tm tm;
+
+		gmtime_r(&t, &tm);
+		strftime(want, sizeof(want), "%Y-%m-%dT%H:%M:%SZ", &tm);
+		um_time_format(sec * UM_NSEC_PER_SEC, buf);
+		cr_assert_str_eq(buf, want);
+	}
 }
 
 Test(clock, formats_and_parses)

@@ -261,10 +261,17 @@ static const struct {
 	{{.linux_more = "\"readonlyPaths\": \"/a\""}, "readonlyPaths", -EINVAL},
 	{{.linux_more = "\"personality\": {\"domain\": \"BSD\"}"}, "personality", -EINVAL},
 	{{.linux_more = "\"seccomp\": {}"}, "defaultAction", -EINVAL},
-	{{.linux_more = "\"seccomp\": {\"defaultAction\": \"SCMP_ACT_ALLOW\", \"listenerPath\": "
-			"\"/s\"}"},
+	{{.linux_more = "\"seccomp\": {\"defaultAction\": \"SCMP_ACT_NOTIFY\"}"},
 	 "listenerPath",
-	 -EOPNOTSUPP},
+	 -EINVAL},
+	{{.linux_more = "\"seccomp\": {\"defaultAction\": \"SCMP_ACT_ALLOW\", \"listenerPath\": "
+			"\"s\"}"},
+	 "listenerPath",
+	 -EINVAL},
+	{{.linux_more = "\"seccomp\": {\"defaultAction\": \"SCMP_ACT_ALLOW\", \"flags\": "
+			"[\"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV\"]}"},
+	 "flags",
+	 -EINVAL},
 };
 
 Test(oci_spec, wrong_configs_are_refused_by_field)

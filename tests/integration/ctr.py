@@ -651,6 +651,21 @@ def fetch(addr, port, *inside):
     return p.stdout.decode()
 
 
+def test_ports_beside_services(m):
+    tool = subprocess.Popen([os.path.join(BUILD, "tests", "lib", "services_tool"), "10.96.0.0/16",
+                             "10.244.0.0/16", "10.244.7.0/24"], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, text=True)
+    assert tool.stdout.readline().startswith("ok open")
+    try:
+        m.good("run", "-d", "--name", "p", "-p", "8080:80", "busybox", *serve(80))
+        wait_for("loopback", lambda: fetch("127.0.0.1", 8080) == "page\n")
+    finally:
+        tool.stdin.close()
+        tool.wait(60)
+        subprocess.run(["nft", "delete", "table", "inet", "umiak_services"])
+    m.clean()
+
+
 def test_ports(m):
     sh("ip", "netns", "add", "outside")
     try:

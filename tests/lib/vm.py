@@ -27,7 +27,7 @@ MEMORY_MB = 1536
 
 GUEST = r"""#!/bin/bash
 # Runs what comes over the second serial line: "id seconds base64", answered by "id code base64".
-port=/dev/ttyS1 dir=/run/umiak-test
+port=/dev/ttyS1 dir=/run/script-runner
 mkdir -p $dir
 stty -F $port raw -echo
 exec 3<>$port
@@ -43,7 +43,7 @@ Description=Runs the test's scripts
 After=basic.target
 
 [Service]
-ExecStart=/usr/local/sbin/umiak-test
+ExecStart=/usr/local/sbin/script-runner
 KillMode=process
 
 [Install]
@@ -54,8 +54,8 @@ echo guest >/etc/hostname
 printf '127.0.0.1 localhost guest\n' >/etc/hosts
 printf '/dev/nvme0n1 / ext4 defaults 0 1\n' >/etc/fstab
 : >/etc/machine-id
-chmod +x /usr/local/sbin/umiak-test
-ln -sf /etc/systemd/system/umiak-test.service /etc/systemd/system/multi-user.target.wants/
+chmod +x /usr/local/sbin/script-runner
+ln -sf /etc/systemd/system/script-runner.service /etc/systemd/system/multi-user.target.wants/
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer; do
 	ln -sf /dev/null /etc/systemd/system/$unit
 done
@@ -101,8 +101,8 @@ def make_base(packages, kernel, path):
              os.path.join(work, "kernel"))
         shutil.copytree(os.path.join(work, "kernel", "lib", "modules"),
                         os.path.join(root, "lib", "modules"), dirs_exist_ok=True)
-        write(os.path.join(root, "usr/local/sbin/umiak-test"), GUEST)
-        write(os.path.join(root, "etc/systemd/system/umiak-test.service"), UNIT)
+        write(os.path.join(root, "usr/local/sbin/script-runner"), GUEST)
+        write(os.path.join(root, "etc/systemd/system/script-runner.service"), UNIT)
         write(os.path.join(root, "setup"), SETUP)
         call("chroot", root, "/bin/bash", "/setup", timeout=300)
         os.unlink(os.path.join(root, "setup"))
@@ -176,14 +176,15 @@ class Machine:
             if os.path.exists(path):
                 disks += ["-drive", f"file={path},if=none,id=d{i},format={fmt}{more}",
                           "-device", f"nvme,drive=d{i},serial=d{i}"]
-        with open(self.path("console"), "ab") as log:
+        with open(self.path("qemu.log"), "ab") as log:
             self.proc = subprocess.Popen(
                 ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
                  "-m", str(MEMORY_MB), "-display", "none", "-no-reboot", "-nodefaults", "-nic",
                  "none", *disks, "-kernel", self.kernel, "-append",
-                 "root=/dev/nvme0n1 rw console=ttyS0 quiet panic=-1 systemd.show_status=0",
-                 "-serial", "file:" + self.path("console"), "-chardev",
-                 f"socket,id=c,path={port},server=on,wait=off", "-serial", "chardev:c"],
+                 "root=/dev/nvme0n1 rw console=ttyS0 loglevel=6 panic=-1 systemd.show_status=0",
+                 "-chardev", f"file,id=k,path={self.path('console')},append=on", "-serial",
+                 "chardev:k", "-chardev", f"socket,id=c,path={port},server=on,wait=off",
+                 "-serial", "chardev:c"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.line = socket.socket(socket.AF_UNIX)
         umtest.wait_for("qemu", lambda: self.line.connect(port) is None, timeout=30)
@@ -234,12 +235,15 @@ class Machine:
             time.sleep(0.5)
 
     def reboot(self):
-        """The guest's own reboot, on the same disk."""
+        """The guest's own reboot, on the same disk; what its console said at the end."""
+        before = len(umtest.read(self.path("console")))
         with contextlib.suppress(AssertionError, OSError):  # it may be gone before it answers
             self.run("systemctl --no-block reboot", 60)
         self.proc.wait(timeout=600)
+        said = umtest.read(self.path("console"))[before:]
         self.line.close()
         self.start()
+        return said
 
     def power_cut(self):
         self.kill()
@@ -254,11 +258,13 @@ class Machine:
             self.line.close()
             self.line = None
 
-    def console(self, lines=40):
-        try:
-            return umtest.read(self.path("console")).splitlines()[-lines:]
-        except OSError:
-            return []
+    def console(self, lines=15):
+        """The last lines of the console, and what qemu itself said."""
+        found = []
+        for name in ("qemu.log", "console"):
+            with contextlib.suppress(OSError):
+                found += umtest.read(self.path(name)).splitlines()[-lines:]
+        return found
 
     def close(self):
         self.kill()

@@ -10,12 +10,24 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import vm
 
 PLAIN = os.environ.get("PLAIN", os.path.join(vm.umtest.TOP, "build", "plain"))
-PROGRAMS = ("umiak", "umiak-oci", "umiak-shim", "umiak-image", "tests/lib/services_tool")
+FAULTS = os.path.join(vm.umtest.TOP, "build", "faults")  # as plain, with fault points
+PROGRAMS = ("umiak", "umiak-oci", "umiak-shim", "umiak-image")
 TESTS = ("service_table.py", "services.py")
+
+
+def services_tool():
+    """One that can be killed at its fault points."""
+    if not os.path.exists(os.path.join(FAULTS, "config.status")):
+        os.makedirs(FAULTS, exist_ok=True)
+        vm.call("../../configure", "-q", "--enable-werror", "--enable-fault-points", cwd=FAULTS,
+                timeout=600)
+    vm.call("make", "-s", "-C", FAULTS, "tests/lib/services_tool", timeout=600)
+    return os.path.join(FAULTS, "tests/lib/services_tool")
 
 
 def files():
     found = {f"/tree/build/plain/{p}": os.path.join(PLAIN, p) for p in PROGRAMS}
+    found["/tree/build/plain/tests/lib/services_tool"] = services_tool()
     for path in (*glob.glob(os.path.join(vm.umtest.TOP, "tests/lib/*.py")),
                  os.path.join(vm.umtest.TOP, "tests/lib/udp_name.c"),
                  *(os.path.join(vm.umtest.TOP, "tests/integration", t) for t in TESTS)):
@@ -41,7 +53,6 @@ def guest_test(m, name):
 
 def main():
     _, depends = vm.package()
-    vm.call("make", "-s", "-C", PLAIN, "tests/lib/services_tool", timeout=600)
     s = vm.Steps()
     m = vm.Machine([*depends, "python3-minimal", "libpython3-stdlib", "gcc", "libc6-dev"])
     try:

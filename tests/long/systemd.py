@@ -122,7 +122,7 @@ done""").splitlines():
         uids = {p["metadata"]["uid"] for p in pods}
         ips = {p["status"]["podIP"] for p in pods}
         web = {p["status"]["podIP"] for p in pods if p["metadata"]["name"].startswith("hello-")}
-        n = len(uids) + sum(c[0] == "running" for c in self.containers().values())
+        containers = [c[0] for c in self.containers().values()]
         mounts, groups, inner, folders, notes, taken, routes, rules, kept = (
             set(t.split()) for t in self.ok(r"""
 awk '$3 == "overlay" {print $2}' /proc/mounts; echo ,
@@ -138,7 +138,8 @@ ls /var/lib/umiak/images/snapshots""").split(","))
                                 ("routes", routes, ips), ("endpoints", rules, web)):
             if got != want:
                 found.append(f"{what}: {sorted(got)}, not {sorted(want)}")
-        for what, got, want in (("overlays", mounts, n), ("snapshots", kept, len(uids)),
+        for what, got, want in (("overlays", mounts, len(uids) + containers.count("running")),
+                                ("snapshots", kept, len(uids) + len(containers)),
                                 ("container cgroups", inner, len(uids))):
             if len(got) != want:
                 found.append(f"{what}: {sorted(got)}, not {want}")

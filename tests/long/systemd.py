@@ -14,7 +14,7 @@ IMAGE = r"""
 mkdir -p /tmp/bb/bin /tmp/bb/etc /tmp/bb/www && cp /bin/busybox /tmp/bb/bin/
 for c in $(/bin/busybox --list | grep -v '^busybox$'); do ln -sf busybox /tmp/bb/bin/$c; done
 mkdir -m 1777 -p /tmp/bb/tmp && echo 'root:x:0:0:root:/root:/bin/sh' >/tmp/bb/etc/passwd
-tar -C /tmp/bb -czf /tmp/bb.tar.gz . && umiak image import --cmd '["/bin/sh"]' /tmp/bb.tar.gz busybox
+tar -C /tmp/bb -czf /root/bb.tar.gz . && umiak image import --cmd '["/bin/sh"]' /root/bb.tar.gz busybox
 """
 # A pod with hard limits, whose process ignores SIGTERM as every first process does by default.
 LIMITS = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "limits"}, "spec": {
@@ -293,7 +293,7 @@ systemctl disable umiak; systemctl enable --now umiak-server umiak-agent""")
         h.tidy()
 
     def came_back():
-        m.ok("systemctl is-system-running --wait", 600)
+        m.ok("systemctl is-system-running --wait || { systemctl --failed; journalctl -b -p err; exit 1; }", 600)
         h.wait_pods()
         h.answers()
         now = h.pods()
@@ -317,8 +317,7 @@ systemctl disable umiak; systemctl enable --now umiak-server umiak-agent""")
 
     @step("after a power cut in the middle of work too")
     def _():
-        m.ok(f"""cp /tmp/bb.tar.gz /root/ 2>/dev/null || {{ {IMAGE} cp /tmp/bb.tar.gz /root/; }}
-cat >/root/busy <<'END'
+        m.ok(f"""cat >/root/busy <<'END'
 while true; do
 	for n in 5 1 3; do {KUBECTL} scale deployment/hello --replicas=$n; sleep 2; done &
 	umiak ctr run --rm busybox true; {KUBECTL} delete pod -l app=hello --wait=false; wait
@@ -335,11 +334,11 @@ umiak image import --cmd '["/bin/sh"]' /root/bb.tar.gz late && {KUBECTL} create 
     @step("removed, the package takes pods, containers and rules along")
     def _():
         m.ok("DEBIAN_FRONTEND=noninteractive dpkg -r umiak", 600)
-        left = m.ok("""pgrep -af umiak; pgrep -a 'httpd|sleep'; ls -d /sys/fs/cgroup/umiak*
+        left = m.ok("""pgrep -af umiak; pgrep -a 'httpd|sleep'; ls -d /sys/fs/cgroup/umiak* 2>/dev/null
 nft list tables | grep umiak; ip -o link | grep ': um'; grep umiak /proc/mounts
 ip route | grep 10.2; ip addr | grep -w 10.96.0.10
 systemctl list-units --all --plain --no-legend 'umiak*' | grep -v not-found; true""")
-        assert not [l for l in left.splitlines() if "No such file" not in l], left
+        assert not left, left
         m.ok("[ -d /var/lib/umiak/images ] && [ -e /etc/umiak/config.yaml ]")
 
     @step("purged, it leaves nothing")

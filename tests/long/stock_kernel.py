@@ -43,7 +43,7 @@ def no_bridge_filter(m):
 def guest_test(m, name):
     """The test's own lines."""
     code, out = m.run(f"cd /tree && UM_KUBECTLS='[[\"1.20\", \"/usr/bin/kubectl\"]]' "
-                      f"BUILD=/tree/build/plain timeout 800 tests/integration/{name}", 820)
+                      f"BUILD=/tree/build/plain timeout 1300 tests/integration/{name}", 1320)
     lines = out.splitlines()
     good = [l for l in lines if re.match(r"ok\b", l)]
     assert code == 0 and good and not any(re.match(r"not ok\b|ok\b.*# SKIP", l) for l in lines), \

@@ -538,6 +538,14 @@ static int kill_group(const struct agent_pod *p, const char *path, struct um_err
 	return r;
 }
 
+static bool keep_others(void *arg, const char *id)
+{
+	const struct agent_pod *p = arg;
+	size_t n = strlen(p->uid);
+
+	return strncmp(id, p->uid, n) || id[n] != '-';
+}
+
 /* Removes all that may be there of the pod but its logs and its saved object. In this order: what
  * runs, what it holds, where it was written. Each part may be missing. */
 static int remove_all(struct agent_job *j, struct um_error *err)
@@ -561,6 +569,8 @@ static int remove_all(struct agent_job *j, struct um_error *err)
 	UM_FAULT("agent.cleanup.network");
 	if (r == 0)
 		r = each_bundle(p, remove_bundle, err);
+	if (r == 0) /* bundles do not outlive a reboot, snapshots do */
+		r = um_rootfs_sweep(p->agent->images, keep_others, p, err);
 	if (r == 0)
 		r = unmount_volumes(p, err);
 	if (r == 0)

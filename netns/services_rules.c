@@ -44,7 +44,8 @@ static const char sets_text[] =
 
 /* %1$s: the Service range; %2$s: the pods'; %3$s: "ip daddr != <node's pods> " or nothing;
  * %4$u, %5$u: node ports; %6$s: the pods' gateway; %7$s, %8$s, %9$s: what concerns the
- * local address. Pods' links pass on what is for 127.0.0.0/8: only Services may use that.
+ * local address. Pods' links pass on what is for 127.0.0.0/8: only Services may use that,
+ * and answers to what the host itself has sent (a port of `umiak ctr`, asked at 127.0.0.1).
  * `dispatch` sees the first packet of each connection, from others and from this host; `remember`
  * sees the same packet with its new destination. */
 static const char rules_text[] =
@@ -87,7 +88,8 @@ static const char rules_text[] =
 	"	chain prerouting {\n"
 	"		type filter hook prerouting priority -90; policy accept;\n"
 	"		iifname \"um*\" ip saddr 127.0.0.0/8 drop\n"
-	"		iifname \"um*\" ip daddr 127.0.0.0/8 ct original ip daddr != %1$s drop\n"
+	"		iifname \"um*\" ip daddr 127.0.0.0/8 ct direction original "
+	"ct original ip daddr != %1$s drop\n"
 	"		iifname \"um*\" ip daddr 127.0.0.0/8 ct status ! dnat drop\n"
 	"%8$s"
 	"		ip daddr %1$s goto refuse\n"

@@ -252,6 +252,25 @@ static const char *find_by_id(struct um_images *s, const struct um_json *refs, c
 	return NULL;
 }
 
+/* An image whose name has gone to another: by its id, as long as a container is of it. */
+static int find_by_snapshot(struct um_images *s, const char *id, struct um_arena *a,
+			    const char **ret_digest)
+{
+	int own = openat(s->dirfd, "snapshots", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *d = own >= 0 ? fdopendir(own) : NULL;
+	char digest[UM_DIGEST_LEN + 1], config[UM_DIGEST_LEN + 1];
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		if (e->d_name[0] == '.' || um_snapshot_image(s, e->d_name, digest, config) < 0 ||
+		    strcmp(config, id))
+			continue;
+		*ret_digest = um_arena_strdup(a, digest);
+		return *ret_digest ? 0 : -ENOMEM;
+	}
+	return -ENOENT;
+}
+
 /* The name and the manifest's digest of what @ref means. */
 static int resolve(struct um_images *s, const struct um_json *refs, const char *ref,
 		   struct um_arena *a, const char **ret_name, const char **ret_digest,
@@ -285,13 +304,19 @@ static int resolve(struct um_images *s, const struct um_json *refs, const char *
 int um_images_find(struct um_images *s, const char *ref, struct um_arena *a, struct um_image *ret,
 		   struct um_error *err)
 {
+	struct um_error why = UM_ERROR_INIT;
 	const char *digest, *name;
 	struct um_json *refs;
 	int r = um_refs_read(s, a, &refs, err);
 
-	if (r == 0)
-		r = resolve(s, refs, ref, a, &name, &digest, err);
-	return r < 0 ? r : um_image_load(s, name, digest, a, ret, err);
+	if (r < 0)
+		return r;
+	r = resolve(s, refs, ref, a, &name, &digest, &why);
+	if (r == -ENOENT && um_digest_valid(ref) && !find_by_snapshot(s, ref, a, &digest)) {
+		name = ref;
+		r = 0;
+	}
+	return r < 0 ? um_error_move(err, &why) : um_image_load(s, name, digest, a, ret, err);
 }
 
 static bool is_damage(int r)
@@ -365,7 +390,8 @@ static int note_needed(struct um_images *s, const struct um_json *refs, struct u
 	return um_arena_failed(a) ? um_error_errno(err, -ENOMEM, "collect images") : 0;
 }
 
-/* Layers that a mounted or sleeping snapshot stands on are named in its "lower" file. */
+/* Layers that a mounted or sleeping snapshot stands on are named in its "lower" file, what says how
+ * to start it in its "image" file. */
 static int note_snapshots(struct um_images *s, struct um_arena *a, struct um_json *needed,
 			  struct um_error *err)
 {
@@ -377,10 +403,14 @@ static int note_snapshots(struct um_images *s, struct um_arena *a, struct um_jso
 		return um_error_errno(err, -errno, "open %s/snapshots", s->dir);
 	while ((e = readdir(d))) {
 		_cleanup_buf_ struct um_buf b = UM_BUF_INIT(65536);
-		char path[600], *line, *next;
+		char path[600], digest[UM_DIGEST_LEN + 1], config[UM_DIGEST_LEN + 1], *line, *next;
 
 		if (e->d_name[0] == '.')
 			continue;
+		if (um_snapshot_image(s, e->d_name, digest, config) == 0) {
+			um_json_set_bool(a, needed, um_arena_strdup(a, digest + 7), true);
+			um_json_set_bool(a, needed, um_arena_strdup(a, config + 7), true);
+		}
 		snprintf(path, sizeof(path), "snapshots/%s/lower", e->d_name);
 		if (um_io_read_file(s->dirfd, path, &b, NULL) < 0 || !b.len)
 			continue;

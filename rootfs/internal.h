@@ -50,6 +50,10 @@ um_must_check int um_blob_write(struct um_images *s, const void *data, size_t le
 /* Fills @ret from a manifest digest. */
 um_must_check int um_image_load(struct um_images *s, const char *name, const char *digest,
 				struct um_arena *a, struct um_image *ret, struct um_error *err);
+/* Of which image snapshot @id is: the manifest's digest, and the config's. 0 or -errno. */
+um_must_check int um_snapshot_image(struct um_images *s, const char *id,
+				    char ret_digest[UM_DIGEST_LEN + 1],
+				    char ret_config[UM_DIGEST_LEN + 1]);
 /* Removes blobs and layers that nothing needs. The lock is held. */
 um_must_check int um_images_collect(struct um_images *s, const struct um_json *refs,
 				    struct um_error *err);

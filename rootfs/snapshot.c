@@ -20,6 +20,40 @@ static bool id_ok(const char *id)
 	return *id && *id != '.' && strlen(id) < 200 && !id[strspn(id, chars)];
 }
 
+/* Which image it is of: needed when another one has taken the name. */
+static int write_image(struct um_images *s, const char *id, const struct um_image *img,
+		       struct um_error *err)
+{
+	char path[300], text[2 * (UM_DIGEST_LEN + 1) + 1];
+	int n = snprintf(text, sizeof(text), "%s\n%s\n", img->digest, img->config_digest);
+
+	snprintf(path, sizeof(path), "snapshots/%s/image", id);
+	return um_io_replace_file(s->dirfd, path, text, (size_t)n, 0600, UM_IO_NO_SYNC, err);
+}
+
+int um_snapshot_image(struct um_images *s, const char *id, char ret_digest[UM_DIGEST_LEN + 1],
+		      char ret_config[UM_DIGEST_LEN + 1])
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4096);
+	char path[300], *second;
+	int r;
+
+	snprintf(path, sizeof(path), "snapshots/%s/image", id);
+	r = um_io_read_file(s->dirfd, path, &b, NULL);
+	if (r < 0)
+		return r;
+	if (b.len != 2 * (UM_DIGEST_LEN + 1) || b.data[UM_DIGEST_LEN] != '\n' ||
+	    b.data[b.len - 1] != '\n')
+		return -EBADMSG;
+	second = b.data + UM_DIGEST_LEN + 1;
+	second[-1] = second[UM_DIGEST_LEN] = '\0';
+	if (!um_digest_valid(b.data) || !um_digest_valid(second))
+		return -EBADMSG;
+	memcpy(ret_digest, b.data, UM_DIGEST_LEN + 1);
+	memcpy(ret_config, second, UM_DIGEST_LEN + 1);
+	return 0;
+}
+
 static int make_folders(struct um_images *s, const char *id, const struct um_image *img,
 			struct um_error *err)
 {
@@ -44,7 +78,7 @@ static int make_folders(struct um_images *s, const char *id, const struct um_ima
 	if (r == 0)
 		r = um_io_replace_file(s->dirfd, path, um_buf_str(&b), b.len, 0600, UM_IO_NO_SYNC,
 				       err);
-	return r;
+	return r < 0 ? r : write_image(s, id, img, err);
 }
 
 static int set_string(int fs, const char *key, const char *value)

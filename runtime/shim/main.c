@@ -305,7 +305,7 @@ static void dispatch(nfds_t n)
 			break;
 		case SRC_SIGNAL:
 			while (read(polls[k].fd, &si, sizeof(si)) == sizeof(si))
-				;
+				shim_halt_on_signal(&si);
 			reap = true;
 			break;
 		case SRC_CLIENT:
@@ -480,13 +480,14 @@ static int parse_options(int argc, char **argv)
 
 static int prepare_signals(void)
 {
-	static const int ignored[] = {SIGPIPE, SIGHUP, SIGINT, SIGTERM};
+	static const int ignored[] = {SIGPIPE, SIGHUP, SIGINT};
 	sigset_t set;
 
 	for (size_t i = 0; i < UM_ARRAY_LEN(ignored); i++)
 		signal(ignored[i], SIG_IGN); /* pods outlive whoever started them */
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM); /* halt.c looks who sent it */
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -575,9 +576,10 @@ int main(int argc, char **argv)
 	while (!quitting && !all_done()) {
 		nfds_t n = collect(listen_fd, signal_fd);
 
-		if (poll(polls, n, shim_ctr_timers()) > 0)
+		if (poll(polls, n, shim_halt_timer(shim_ctr_timers())) > 0)
 			dispatch(n);
 		shim_ctr_tell_ends();
+		quitting |= shim_halted() && !shim_opt.end_argv;
 	}
 	(void)unlink(path);
 	if (namespaces.init)

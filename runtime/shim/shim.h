@@ -124,6 +124,16 @@ void shim_ctr_no_restart(struct shim_ctr *c);
 void shim_ctr_client_gone(int client);
 void shim_ctr_describe(const struct shim_ctr *c, struct um_shim_msg *m);
 
+/* ---- halt.c: the machine goes down ---- */
+
+struct signalfd_siginfo;
+/* SIGTERM of process 1: nothing is started again, and what has not ended in 10 seconds is killed.
+ */
+void shim_halt_on_signal(const struct signalfd_siginfo *si);
+/* Kills what is due; milliseconds until it wants to look again, or next_ms when that is sooner. */
+int shim_halt_timer(int next_ms);
+bool shim_halted(void);
+
 /* ---- attach.c ---- */
 
 #define SHIM_ATTACH_MAX 8

@@ -28,6 +28,18 @@ def test_a_pod_runs_and_ends_with_its_manifest(node):
     node.assert_no_leaks()
 
 
+def test_snapshots_of_before_a_reboot_go_with_their_pod(node):
+    node.busybox()
+    node.run()
+    node.manifest("old", {"containers": [ctr("echo up; " + LOOP)]})
+    wait_for("the pod", lambda: "up" in node.logs("old"))
+    uid, = os.listdir(node.path("state", "pods"))
+    # A reboot empties the folder of what runs; an attempt of then has no bundle there any more.
+    os.makedirs(node.path("images", "snapshots", f"{uid}-main.7", "upper"))
+    node.remove("old")
+    node.assert_no_leaks()
+
+
 def test_environment_command_and_expansion(node):
     node.busybox(extra=("--env", "FROM_IMAGE=yes"))
     node.run()

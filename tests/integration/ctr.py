@@ -959,6 +959,40 @@ def fetch(addr, port, *inside):
     return p.stdout.decode()
 
 
+def test_a_container_outlives_its_images_name(m):
+    m.good("run", "-d", "--name", "old", "--restart", "always", "busybox", *serve(80))
+    m.good("create", "--name", "waits", "busybox", "cat", "/etc/new")
+    with open(m.path("busybox-root/etc/new"), "w") as f:
+        f.write("new\n")
+    m.busybox()
+    m.good("stop", "-t", "1", "old")
+    m.good("start", "old")
+    m.bad(1, "exec", "old", "cat", "/etc/new")
+    m.bad(1, "start", "-a", "waits", has="/etc/new")
+    assert m.good("run", "--rm", "busybox", "cat", "/etc/new") == "new\n"
+    blobs = len(os.listdir(os.path.join(m.images, "blobs/sha256")))
+    m.good("rm", "-f", "old", "waits")
+    m.busybox()  # collects
+    left = os.listdir(os.path.join(m.images, "blobs/sha256"))
+    assert len(left) == blobs - 2, left
+    m.clean()
+
+
+def test_ports_beside_services(m):
+    tool = subprocess.Popen([os.path.join(BUILD, "tests", "lib", "services_tool"), "10.96.0.0/16",
+                             "10.244.0.0/16", "10.244.7.0/24"], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, text=True)
+    assert tool.stdout.readline().startswith("ok open")
+    try:
+        m.good("run", "-d", "--name", "p", "-p", "8080:80", "busybox", *serve(80))
+        wait_for("loopback", lambda: fetch("127.0.0.1", 8080) == "page\n")
+    finally:
+        tool.stdin.close()
+        tool.wait(60)
+        subprocess.run(["nft", "delete", "table", "inet", "umiak_services"])
+    m.clean()
+
+
 def test_ports(m):
     sh("ip", "netns", "add", "outside")
     try:

@@ -351,10 +351,11 @@ def test_zsh_completions_have_every_option():
 
 def test_units_are_right():
     with Folder() as f:
-        for name in ("umiak", "umiak-server", "umiak-agent"):
+        for name in ("umiak", "umiak-server", "umiak-agent", "umiak-ctr"):
             text = read(os.path.join(BUILD, f"systemd/{name}.service"))
-            for line in ("Delegate=yes", "KillMode=process", "Restart=on-failure",
-                         "WantedBy=multi-user.target"):
+            way = ["Type=oneshot", "RemainAfterExit=yes"] if name == "umiak-ctr" else \
+                ["Restart=on-failure"]
+            for line in ("Delegate=yes", "KillMode=process", *way, "WantedBy=multi-user.target"):
                 assert line + "\n" in text, (name, line)
             assert not re.search("@[a-z]+@", text), text
             # Of an installed program, so that systemd finds it.
@@ -385,7 +386,8 @@ def test_make_install_and_uninstall():
         for path in [*PROGRAMS, "etc/umiak/config.yaml", "etc/umiak/server.yaml",
                      "etc/umiak/agent.yaml", "lib/systemd/system/umiak.service",
                      "lib/systemd/system/umiak-server.service",
-                     "lib/systemd/system/umiak-agent.service", "usr/share/man/man1/umiak.1",
+                     "lib/systemd/system/umiak-agent.service",
+                     "lib/systemd/system/umiak-ctr.service", "usr/share/man/man1/umiak.1",
                      "usr/share/man/man1/umiak-oci.1", "usr/share/man/man5/umiak.yaml.5",
                      "usr/share/man/man7/umiak-tour.7",
                      "usr/share/bash-completion/completions/umiak",

@@ -83,12 +83,13 @@ class Pod:
     def path(self, *p):
         return os.path.join(self.dir, *p)
 
-    def shim(self, *flags):
+    def shim(self, *flags, prefix=()):
         r, w = os.pipe()
         self.proc = subprocess.Popen(
-            [os.path.join(BUILD, "umiak-shim"), "--dir", self.path("run"), "--uid", "u1", "--oci",
+            [*prefix, os.path.join(BUILD, "umiak-shim"), "--dir", self.path("run"), "--uid", "u1", "--oci",
              OCI, "--oci-root", self.path("oci"), "--ready-fd", str(w), *flags], pass_fds=[w],
-            stdin=subprocess.DEVNULL, env=dict(os.environ, **self.env))
+            stdin=subprocess.PIPE if prefix else subprocess.DEVNULL,
+            env=dict(os.environ, **self.env))
         os.close(w)
         with os.fdopen(r) as f:
             self.ready = f.readline()
@@ -351,6 +352,48 @@ def test_namespaces_and_the_shared_init(p):
     c.ok("quit")
     p.proc.wait(5)
     wait_for("the init's end", lambda: not alive(init))
+
+
+# Process 1 of a PID namespace, whose child the shim is: it sends the signals that it reads, itself or
+# by a process of its own.
+INIT = r"""
+"$@" & shim=$!
+while read -r who number; do
+    if [ $who = init ]; then kill -$number $shim; else /bin/busybox kill -$number $shim; fi
+done
+wait $shim
+"""
+
+
+def test_a_machine_that_goes_down_ends_stubborn_containers(p):
+    c = p.shim(prefix=["unshare", "-p", "--fork", "--kill-child", "--mount-proc", "sh", "-c", INIT,
+                       "sh"])
+    p.start(c, "deaf", "trap '' TERM; echo up; while :; do sleep 0.1; done")
+    p.start(c, "polite", "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done", restart="always")
+    wait_for("both", lambda: p.lines("deaf") and p.lines("polite"))
+    shim, = [pid for pid in processes(f"umiak-shim --dir {p.path('run')}")
+             if os.readlink(f"/proc/{pid}/exe").endswith("/umiak-shim")]
+
+    def tell(who):
+        p.proc.stdin.write(f"{who} TERM\n".encode())
+        p.proc.stdin.flush()
+
+    tell("other")
+    tell("other")
+    os.kill(shim, signal.SIGTERM)  # from outside the namespace
+    c.ok("hello")
+    assert p.proc.poll() is None and p.conn().ok("hello")
+    start = time.monotonic()
+    tell("init")
+    c.s.settimeout(40)
+    c.ok("hello")
+    c.ok("signal", name="polite", number=15)  # process 1 of a real machine sends this to everybody
+    assert os.WEXITSTATUS(int(c.exited("polite")["status"])) == 7
+    assert os.WTERMSIG(int(c.exited("deaf")["status"])) == 9
+    assert time.monotonic() - start > 5  # it had its time
+    p.proc.stdin.close()
+    assert p.proc.wait(30) == 0
+    assert not [pid for pid in processes(p.path("run")) if alive(pid)]
 
 
 def test_a_shim_that_cannot_start_says_why(p):

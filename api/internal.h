@@ -46,6 +46,7 @@ struct um_route {
 
 struct um_identity {
 	const char *user, *uid; /* uid: of accounts, else NULL */
+	struct um_json *extra;	/* of tokens: name -> list of texts; else NULL */
 	const char *groups[10];
 	unsigned n_groups;
 	const char *node; /* of system:node:<name> in system:nodes; else NULL */
@@ -247,6 +248,8 @@ int64_t um_durable_rev(const struct um_areq *rq, const char *key);
 bool um_load_target(struct um_areq *rq, struct um_json **ret, int64_t *ret_rev);
 
 /* ---- meta.c ---- */
+/* Five random characters that make no words, behind the prefix. NULL: out of memory. */
+const char *um_meta_generate_name(struct um_arena *a, const char *prefix);
 /* Of a new object; takes away what a creator cannot say. Out of memory is seen in the arena. */
 void um_meta_new(const struct um_api *api, const struct um_kind *kind, struct um_json *meta,
 		 struct um_arena *a);
@@ -267,6 +270,12 @@ bool um_removal_complete(const struct um_kind *kind, const struct um_json *obj);
 
 /* ---- pod.c ---- */
 void um_pod_admit(struct um_json *pod, struct um_arena *a);
+
+/* ---- pod_account.c ---- */
+/* Mounts the account's token in a new pod that has been through um_pod_admit(). -EACCES: there is
+ * no such account; -ENOMEM. */
+um_must_check int um_pod_admit_account(struct um_api *api, struct um_json *pod, struct um_arena *a,
+				       struct um_error *err);
 
 /* ---- watch.c ---- */
 void um_frames_release(struct um_api *api);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "agent/links.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "wire/loop.h"
@@ -194,6 +195,7 @@ static void begin_start(struct agent_ctr *c)
 	c->killed = false;
 	c->started_ns = 0;
 	snprintf(c->id, sizeof(c->id), "%s-%s-%d", c->pod->uid, c->name, c->attempt);
+	links_of_pod(c->pod);
 	pod_run_job(c->pod, c, bundle_work, bundle_done);
 	if (!c->pod->job)
 		c->state = CTR_WAITING;

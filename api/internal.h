@@ -86,6 +86,7 @@ struct um_areq {
 struct um_frame; /* an event, encoded; watch.c */
 struct um_watcher;
 struct um_node_conn;
+struct um_node_changes;
 struct um_service_allocs;
 struct um_tokens;
 struct um_log_stream;
@@ -117,6 +118,7 @@ struct um_api {
 	struct um_metrics metrics;
 	struct um_event_ttl *event_ttl;
 	struct um_service_allocs *services;
+	struct um_node_changes *changes;
 };
 
 /* ---- server.c ---- */
@@ -137,6 +139,8 @@ bool um_route_is_page(struct um_route *rt, const char *path);
 int um_authenticate(struct um_areq *rq);
 /* Whether the client may do what its path says. */
 bool um_may(struct um_areq *rq);
+/* Whether a pod names the ConfigMap or Secret, as @kind says. */
+bool um_pod_refers(const struct um_json *pod, const char *kind, const char *name);
 /* True, or it has answered 403. */
 bool um_authorize(struct um_areq *rq);
 
@@ -289,7 +293,14 @@ void um_event_ttl_housekeeping(struct um_event_ttl *t);
 /* ---- metrics.c ---- */
 void um_metrics_note(struct um_areq *rq, int code);
 
+/* ---- node_changes.c ---- */
+um_must_check int um_node_changes_new(struct um_api *api, struct um_node_changes **ret,
+				      struct um_error *err);
+void um_node_changes_free(struct um_node_changes *c); /* accepts NULL */
+
 /* ---- node_streams.c ---- */
+/* Sends a message on the node's control channel, if it has one. */
+void um_node_tell(struct um_api *api, const char *node, const struct um_json *msg);
 void um_node_streams_release(struct um_api *api);
 
 #endif

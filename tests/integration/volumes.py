@@ -106,7 +106,7 @@ def ask(node, name, path, token=None, body=None):
 def whoami(node, name, **kw):
     code, r = ask(node, name, "/apis/authentication.k8s.io/v1/selfsubjectreviews", body={
         "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}, **kw)
-    return code, r.get("status", {}).get("userInfo", {})
+    return code, r["status"]["userInfo"] if code == 201 else r
 
 
 def kill_agent(node):
@@ -315,6 +315,7 @@ def test_after_a_reboot_without_a_server_pods_run_and_their_token_follows(node):
         if ": um" in line:
             sh("ip", "link", "del", line.split(":")[1].strip().split("@")[0], check=False)
     log = open(node.path("agent.log"), "ab")
+    argv[0] = os.path.join(node.build, "umiak")
     alone = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
         def process():
@@ -530,7 +531,8 @@ def test_changes_while_the_agent_or_the_server_is_away(node):
 
 def test_kills_of_the_agent_while_it_writes_a_volume(node):
     """Each leaves the old or the new content whole, and the next agent finishes."""
-    points = ["file", "written", "linked", "swapped", "tidied", "refreshed"]
+    points = ["agent.volume.file", "agent.volume.written", "agent.volume.linked",
+              "agent.volume.swapped", "agent.volume.tidied", "agent.volume.refreshed"]
     node.busybox()
     node.run()
     node.apply(config("c", a="0", b="0", c="0"),
@@ -538,7 +540,7 @@ def test_kills_of_the_agent_while_it_writes_a_volume(node):
     node.ready("p")
     node.stop()
     for n, point in enumerate(points, 1):
-        with Fault("agent.volume." + point) as fault:
+        with Fault(point) as fault:
             os.environ.update(fault.env)
             try:
                 node.start()

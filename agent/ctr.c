@@ -167,6 +167,7 @@ static void bundle_done(struct agent_job *j)
 	struct agent_pod *p = c->pod;
 	char bundle[4096], log[4096];
 
+	links_forget(p);
 	if (j->result < 0) {
 		bundle_failed(c, j);
 		return;

@@ -237,13 +237,18 @@ static const char *api_address(const struct um_agent *a, char text[INET_ADDRSTRL
 	return text;
 }
 
+void links_forget(struct agent_pod *p)
+{
+	um_arena_free(TAKE_PTR(p->links_arena));
+	p->links = NULL;
+}
+
 void links_of_pod(struct agent_pod *p)
 {
 	struct um_agent *a = p->agent;
 	char api[INET_ADDRSTRLEN];
 
-	um_arena_free(TAKE_PTR(p->links_arena));
-	p->links = NULL;
+	links_forget(p);
 	/* A static pod does not wait for a server, which may never come. */
 	if (!a->links || (p->is_static && !a->links->listed))
 		return;

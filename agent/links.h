@@ -25,8 +25,9 @@ bool links_are_listed(const struct agent_links *l);
 struct um_json *links_variables(const struct agent_links *l, struct um_arena *a, const char *ns,
 				bool all, const char *api);
 
-/* Puts the variables of a pod's next container into p->links. */
+/* Puts the variables of a pod's next container into p->links, until they are forgotten. */
 void links_of_pod(struct agent_pod *p);
+void links_forget(struct agent_pod *p);
 /* Whether the Services are known, or not worth waiting for any longer: a pod that came with the
  * first list of an agent's life waits a moment for the first list of Services. When not, its timer
  * runs. */

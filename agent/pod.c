@@ -682,7 +682,7 @@ void pod_free(struct agent_pod *p)
 	um_timer_free(p->deadline);
 	um_arena_free(p->arena);
 	um_arena_free(p->next_arena);
-	um_arena_free(p->links_arena);
+	links_forget(p);
 	refs_release(p);
 	free(p->last_status);
 	free(p->ns);

@@ -84,13 +84,32 @@ void refs_each(const struct agent_pod *p, void (*fn)(void *arg, const struct ref
 
 /* ---- the first round ---- */
 
+/* What is asked of an object later; the rest of its metadata is the larger part of a small one. */
+static struct um_json *without_metadata(struct um_arena *a, const struct um_json *obj)
+{
+	static const char *const kept[] = {"uid", "resourceVersion"};
+	struct um_json *o = um_json_new_obj(a);
+
+	um_json_foreach (it, obj)
+		if (strcmp(it->key, "metadata"))
+			um_json_set(a, o, it->key, um_json_copy(a, it));
+	for (size_t i = 0; i < UM_ARRAY_LEN(kept); i++) {
+		const struct um_json *v = um_json_get(um_json_get(obj, "metadata"), kept[i]);
+
+		if (v)
+			um_json_set(a, um_json_ensure_obj(a, o, "metadata"), kept[i],
+				    um_json_copy(a, v));
+	}
+	return o;
+}
+
 static int keep(struct um_arena *a, struct um_json *refs, const char *plural, const char *name,
 		const struct um_json *obj)
 {
 	char key[REFS_KEY_MAX];
 
 	snprintf(key, sizeof(key), "%s/%s", plural, name);
-	return um_json_set(a, refs, key, um_json_copy(a, obj)) ? 0 : -ENOMEM;
+	return um_json_set(a, refs, key, without_metadata(a, obj)) ? 0 : -ENOMEM;
 }
 
 /* The server said nothing, rather than no. */

@@ -137,9 +137,10 @@ struct agent_pod {
 	unsigned refs_wanted;
 	unsigned refs_round; /* answers to earlier rounds are dropped */
 	bool refs_failed;
-	bool refs_waived;			   /* it starts without a part of them */
-	bool saved;				   /* an earlier agent had it */
-	bool volumes_stale;			   /* to be written anew */
+	int64_t silent_ns;  /* since when the server does not answer; 0: it does */
+	bool refs_waived;   /* it starts without a part of them */
+	bool saved;	    /* an earlier agent had it */
+	bool volumes_stale; /* to be written anew */
 	int64_t volumes_retry_ns, tokens_retry_ns; /* monotonic; 0: not after a failure */
 	unsigned tokens_asked;			   /* answers that are awaited */
 	struct um_arena *links_arena;

@@ -13,6 +13,7 @@
 
 #define REFS_MAX_BYTES (64u << 20)
 #define RETRY_NS (2 * UM_NSEC_PER_SEC)
+#define SILENCE_NS (30 * UM_NSEC_PER_SEC)
 #define CA_MAP "kube-root-ca.crt" /* of each namespace, named by nearly all of its pods */
 
 struct want {
@@ -131,10 +132,14 @@ static bool keep_old(struct agent_pod *p, const struct want *w)
 }
 
 /* A pod that has been here before runs again without the server, but for what only serves to talk
- * to it: that follows. */
+ * to it: that follows. A server that starts at the same time is waited for. */
 static bool waive(struct agent_pod *p, const struct want *w)
 {
-	if (!w->access || !p->saved)
+	int64_t now = um_loop_now(p->agent->loop);
+
+	if (!p->silent_ns)
+		p->silent_ns = now;
+	if (!w->access || !p->saved || now - p->silent_ns < SILENCE_NS)
 		return false;
 	if (!p->refs_waived)
 		pod_event(p, "Warning", "ServiceAccountTokenDelayed",
@@ -166,6 +171,8 @@ static void end_round(struct agent_pod *p)
 	p->old_refs = NULL;
 	if (p->refs_failed)
 		um_timer_start(p->timer, RETRY_NS);
+	else
+		p->silent_ns = 0;
 	pod_dirty(p);
 }
 

@@ -20,8 +20,8 @@ void refs_each(const struct agent_pod *p, void (*fn)(void *arg, const struct ref
 	       void *arg);
 
 /* Asks for all that it names. When the last answer is in, pod_kick(). Where the server is silent,
- * what was known before does; and a pod that an earlier agent had starts without the volume that
- * only serves to talk to the server. */
+ * what was known before does; and a pod that an earlier agent had starts, after half a minute of
+ * silence, without what only serves to talk to the server. */
 void refs_fetch(struct agent_pod *p);
 
 /* A newer form of an object has come: kept until refs_take_news() or refs_advance(). */

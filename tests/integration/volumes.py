@@ -323,7 +323,7 @@ def test_after_a_reboot_without_a_server_pods_run_and_their_token_follows(node):
                 for p in read(d + "/cgroup.procs").split():
                     if "cp -r" in read(f"/proc/{p}/cmdline"):
                         return int(p)
-        pid = wait_for("the pod without a server", process, timeout=60)
+        pid = wait_for("the pod without a server", process, timeout=150)
         at = f"/proc/{pid}/root{ACCOUNT}"
         assert read(at + "/namespace") == "default" and not os.path.exists(at + "/token")
         assert "ServiceAccountTokenDelayed" in node.log_text()

@@ -3,6 +3,7 @@
 #define UM_AGENT_INTERNAL_H
 
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include "agent/agent.h"
@@ -167,6 +168,7 @@ struct um_agent {
 	struct agent_dns *dns;	   /* NULL: no cluster DNS */
 	struct agent_links *links; /* NULL: no Services here */
 	struct agent_refresh *refresh;
+	LIST_HEAD(, refs_want) ca_wants; /* refs.c: under way */
 	struct um_timer *net_check;
 	struct um_error net_err; /* of the check under way */
 	bool net_healed, net_checking;

@@ -16,8 +16,10 @@
 #define SILENCE_NS (30 * UM_NSEC_PER_SEC)
 #define CA_MAP "kube-root-ca.crt" /* of each namespace, named by nearly all of its pods */
 
-struct want {
-	char uid[64];
+struct refs_want {
+	LIST_ENTRY(refs_want) all; /* of CA_MAP's, with the agent */
+	bool asked;		   /* ... and for the others of the namespace */
+	char uid[64], ns[64];
 	struct um_agent *agent;
 	unsigned round;
 	const char *plural;
@@ -121,7 +123,7 @@ static bool silent(const struct um_error *err)
 }
 
 /* What it was made of before, while nobody can say what it should be made of now. */
-static bool keep_old(struct agent_pod *p, const struct want *w)
+static bool keep_old(struct agent_pod *p, const struct refs_want *w)
 {
 	const struct um_json *was;
 	char key[REFS_KEY_MAX];
@@ -133,7 +135,7 @@ static bool keep_old(struct agent_pod *p, const struct want *w)
 
 /* A pod that has been here before runs again without the server, but for what only serves to talk
  * to it: that follows. A server that starts at the same time is waited for. */
-static bool waive(struct agent_pod *p, const struct want *w)
+static bool waive(struct agent_pod *p, const struct refs_want *w)
 {
 	int64_t now = um_loop_now(p->agent->loop);
 
@@ -148,7 +150,7 @@ static bool waive(struct agent_pod *p, const struct want *w)
 	return p->refs_waived = true;
 }
 
-static void complain(struct agent_pod *p, const struct want *w, const struct um_error *err)
+static void complain(struct agent_pod *p, const struct refs_want *w, const struct um_error *err)
 {
 	const char *why = err ? err->msg : "cannot be had";
 
@@ -176,7 +178,7 @@ static void end_round(struct agent_pod *p)
 	pod_dirty(p);
 }
 
-static void take(struct agent_pod *p, const struct want *w, const struct um_json *obj,
+static void take(struct agent_pod *p, const struct refs_want *w, const struct um_json *obj,
 		 const struct um_error *err)
 {
 	if (obj && !strcmp(w->plural, "tokens")) {
@@ -197,9 +199,8 @@ static void take(struct agent_pod *p, const struct want *w, const struct um_json
 	}
 }
 
-static void on_fetched(void *arg, const struct um_json *obj, const struct um_error *err)
+static void answer(struct refs_want *w, const struct um_json *obj, const struct um_error *err)
 {
-	struct want *w = arg;
 	struct agent_pod *p;
 
 	HASH_FIND_STR(w->agent->pods, w->uid, p); /* it may be gone by now */
@@ -212,15 +213,54 @@ static void on_fetched(void *arg, const struct um_json *obj, const struct um_err
 	free(w);
 }
 
-static struct want *new_want(struct agent_pod *p, const char *plural, const char *name)
+static void on_fetched(void *arg, const struct um_json *obj, const struct um_error *err)
 {
-	struct want *w = calloc(1, sizeof(*w));
+	answer(arg, obj, err);
+}
+
+/* One question for all pods of a namespace that start together. */
+static void on_ca(void *arg, const struct um_json *obj, const struct um_error *err)
+{
+	struct refs_want *w = arg, *other, *next;
+	struct um_agent *a = w->agent;
+	char ns[sizeof(w->ns)];
+
+	memcpy(ns, w->ns, sizeof(ns));
+	LIST_REMOVE(w, all);
+	answer(w, obj, err);
+	for (other = LIST_FIRST(&a->ca_wants); other; other = next) {
+		next = LIST_NEXT(other, all);
+		if (strcmp(other->ns, ns))
+			continue;
+		LIST_REMOVE(other, all);
+		answer(other, obj, err);
+	}
+}
+
+static void ask_ca(struct agent_pod *p, struct refs_want *w)
+{
+	struct um_agent *a = p->agent;
+	const struct refs_want *other;
+
+	w->asked = true;
+	LIST_FOREACH (other, &a->ca_wants, all)
+		if (other->asked && !strcmp(other->ns, w->ns))
+			w->asked = false;
+	LIST_INSERT_HEAD(&a->ca_wants, w, all);
+	if (w->asked)
+		a->src.fetch(a->src.ctx, w->plural, p->ns, w->name, on_ca, w);
+}
+
+static struct refs_want *new_want(struct agent_pod *p, const char *plural, const char *name)
+{
+	struct refs_want *w = calloc(1, sizeof(*w));
 
 	if (!w) {
 		p->refs_failed = true;
 		return NULL;
 	}
 	snprintf(w->uid, sizeof(w->uid), "%s", p->uid);
+	snprintf(w->ns, sizeof(w->ns), "%s", p->ns);
 	snprintf(w->name, sizeof(w->name), "%s", name);
 	w->agent = p->agent;
 	w->round = p->refs_round;
@@ -229,7 +269,7 @@ static struct want *new_want(struct agent_pod *p, const char *plural, const char
 	return w;
 }
 
-static void no_api(struct want *w)
+static void no_api(struct refs_want *w)
 {
 	struct um_error err = UM_ERROR_INIT;
 
@@ -259,12 +299,12 @@ static void want_object(void *arg, const struct refs_name *n)
 {
 	struct agent_pod *p = arg;
 	struct um_agent *a = p->agent;
-	const struct um_json *known;
-	struct want *w;
+	bool ca = !strcmp(n->name, CA_MAP) && !strcmp(n->plural, "configmaps");
+	const struct um_json *known = ca ? neighbours(p, n->plural, n->name) : NULL;
+	struct refs_want *w;
 
 	if (refs_get(p, n->plural, n->name))
 		return;
-	known = !strcmp(n->name, CA_MAP) ? neighbours(p, n->plural, n->name) : NULL;
 	if (known && keep(p->refs_arena, p->refs, n->plural, n->name, known) == 0)
 		return;
 	w = new_want(p, n->plural, n->name);
@@ -272,7 +312,9 @@ static void want_object(void *arg, const struct refs_name *n)
 		return;
 	w->optional = n->optional;
 	w->access = n->access;
-	if (a->src.fetch && !p->is_static)
+	if (a->src.fetch && !p->is_static && ca)
+		ask_ca(p, w);
+	else if (a->src.fetch && !p->is_static)
 		a->src.fetch(a->src.ctx, n->plural, p->ns, n->name, on_fetched, w);
 	else
 		no_api(w);
@@ -284,7 +326,7 @@ static void want_tokens(struct agent_pod *p)
 	struct projection_token t;
 
 	for (unsigned n = 0; projection_token_at(p->obj, n, &t); n++) {
-		struct want *w = new_want(p, "tokens", t.key);
+		struct refs_want *w = new_want(p, "tokens", t.key);
 
 		if (!w)
 			return;

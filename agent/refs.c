@@ -167,10 +167,19 @@ static void complain(struct agent_pod *p, const struct refs_want *w, const struc
 	pod_event(p, "Warning", "FailedMount", "%s", p->message);
 }
 
+/* It has not been told to end meanwhile, nor has its sandbox failed: then its timer is another's.
+ */
+static bool is_awaited(const struct agent_pod *p)
+{
+	return p->state == POD_SANDBOX || p->state == POD_VOLUMES;
+}
+
 static void end_round(struct agent_pod *p)
 {
 	um_arena_free(TAKE_PTR(p->old_arena));
 	p->old_refs = NULL;
+	if (!is_awaited(p))
+		return;
 	if (p->refs_failed)
 		um_timer_start(p->timer, RETRY_NS);
 	else
@@ -206,7 +215,8 @@ static void answer(struct refs_want *w, const struct um_json *obj, const struct 
 	HASH_FIND_STR(w->agent->pods, w->uid, p); /* it may be gone by now */
 	if (p && p->refs_round == w->round) {
 		p->refs_wanted--;
-		take(p, w, obj, err);
+		if (is_awaited(p))
+			take(p, w, obj, err);
 		if (!p->refs_wanted)
 			end_round(p);
 	}

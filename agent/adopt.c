@@ -165,6 +165,7 @@ static void load_saved(struct agent_pod *p, const struct um_json *saved)
 {
 	const char *reason = um_json_get_str(saved, "reason", NULL);
 
+	p->saved = true;
 	p->is_static = um_json_get_bool(saved, "static", false);
 	p->started_wall_ns = um_json_get_i64(saved, "startedNs", p->started_wall_ns);
 	if (reason) {

@@ -5,7 +5,9 @@
 #include <sys/capability.h>
 
 #include "agent/dns.h"
+#include "agent/links.h"
 #include "agent/proxy.h"
+#include "agent/refresh.h"
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -186,6 +188,8 @@ static int open_services(struct um_agent *a, struct um_error *err)
 	r = um_services_open(&cfg, &a->services, err);
 	if (r == 0)
 		r = proxy_new(a->loop, a->services, a->opt.cluster_dns, &a->proxy, err);
+	if (r == 0 && !(a->links = links_new()))
+		r = um_error_errno(err, -ENOMEM, "follow Services");
 	if (r == 0 && a->opt.cluster_dns)
 		r = agent_dns_new(a->loop, &dns, &a->dns, err);
 	return r;
@@ -236,6 +240,8 @@ int um_agent_new(struct um_loop *l, const struct um_agent_options *opt, struct u
 	if (r == 0)
 		r = open_services(a, err);
 	if (r == 0)
+		r = refresh_new(a, &a->refresh, err);
+	if (r == 0)
 		r = adopt_all(a, err);
 	if (r == 0)
 		r = sweep(a, err);
@@ -273,6 +279,8 @@ void um_agent_free(struct um_agent *a)
 	um_timer_free(a->log_gc);
 	um_timer_free(a->net_check);
 	um_tls_unref(a->probe_tls);
+	refresh_free(a->refresh);
+	links_free(a->links);
 	agent_dns_free(a->dns);
 	proxy_free(a->proxy);
 	um_services_close(a->services);
@@ -365,4 +373,5 @@ void um_agent_source_synced(struct um_agent *a)
 {
 	a->synced = true;
 	end_unknown(a, false);
+	refresh_arm(a);
 }

@@ -52,6 +52,12 @@ struct um_agent_source {
 		      void (*done)(void *arg, const struct um_json *obj,
 				   const struct um_error *err),
 		      void *arg);
+	/* Asks for a token of the pod's account, bound to the pod. @audience "": the API's own. As
+	 * fetch; @obj is the answered TokenRequest. */
+	void (*token)(void *ctx, const struct um_json *pod, const char *audience, int64_t seconds,
+		      void (*done)(void *arg, const struct um_json *obj,
+				   const struct um_error *err),
+		      void *arg);
 	/* The pod's status has changed. @status is borrowed. */
 	void (*status)(void *ctx, const char *namespace_, const char *name, const char *uid,
 		       const struct um_json *status);

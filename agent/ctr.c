@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "agent/links.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "wire/loop.h"
@@ -166,6 +167,7 @@ static void bundle_done(struct agent_job *j)
 	struct agent_pod *p = c->pod;
 	char bundle[4096], log[4096];
 
+	links_forget(p);
 	if (j->result < 0) {
 		bundle_failed(c, j);
 		return;
@@ -194,6 +196,7 @@ static void begin_start(struct agent_ctr *c)
 	c->killed = false;
 	c->started_ns = 0;
 	snprintf(c->id, sizeof(c->id), "%s-%s-%d", c->pod->uid, c->name, c->attempt);
+	links_of_pod(c->pod);
 	pod_run_job(c->pod, c, bundle_work, bundle_done);
 	if (!c->pod->job)
 		c->state = CTR_WAITING;

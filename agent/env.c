@@ -1,12 +1,9 @@
 /* A container's environment, and Kubernetes' $(VAR) expansion. Pure. */
-#include "agent/internal.h"
-
-#include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "agent/downward.h"
+#include "agent/internal.h"
 #include "base/base64.h"
-#include "base/quantity.h"
 
 /* ---- $(VAR) ---- */
 
@@ -100,79 +97,6 @@ static const char *key_ref(struct um_arena *a, const struct agent_ctr *c, const 
 	return NULL;
 }
 
-static const char *subscript(struct um_arena *a, const char *path, const char *field,
-			     const struct um_json *map)
-{
-	size_t n = strlen(field), len = strlen(path);
-
-	if (strncmp(path, field, n) || path[n] != '[' || len < n + 4 || path[n + 1] != '\'' ||
-	    strcmp(path + len - 2, "']"))
-		return NULL;
-	return um_json_str(um_json_get(map, um_arena_strndup(a, path + n + 2, len - n - 4)), "");
-}
-
-static const char *field_ref(struct um_arena *a, const struct agent_pod *p, const char *path)
-{
-	const struct um_json *meta = um_json_get(p->obj, "metadata");
-	const char *v;
-	const struct {
-		const char *path, *value;
-	} fields[] = {
-		{"metadata.name", p->name},
-		{"metadata.namespace", p->ns},
-		{"metadata.uid", p->uid},
-		{"spec.nodeName", p->agent->opt.node_name},
-		{"spec.serviceAccountName",
-		 um_json_get_str(p->obj, "spec.serviceAccountName", "default")},
-		{"status.podIP", p->ip},
-		{"status.podIPs", p->ip},
-		{"status.hostIP", p->agent->opt.host_ip},
-		{"status.hostIPs", p->agent->opt.host_ip},
-	};
-
-	for (size_t i = 0; i < UM_ARRAY_LEN(fields); i++)
-		if (!strcmp(path, fields[i].path))
-			return fields[i].value ? fields[i].value : "";
-	v = subscript(a, path, "metadata.labels", um_json_get(meta, "labels"));
-	return v ? v : subscript(a, path, "metadata.annotations", um_json_get(meta, "annotations"));
-}
-
-static const char *resource_ref(struct um_arena *a, const struct agent_ctr *c,
-				const struct um_json *ref, struct um_error *err)
-{
-	const char *what = um_json_get_str(ref, "resource", "");
-	const char *dot = strchr(what, '.');
-	const char *name = um_json_get_str(ref, "containerName", c->name), *divisor;
-	const struct um_json *spec = c->spec, *v = NULL;
-	bool cpu = dot && !strcmp(dot + 1, "cpu");
-	int64_t value = 0, by = 1;
-
-	for (size_t i = 0; i < c->pod->n_ctrs; i++)
-		if (!strcmp(c->pod->ctrs[i].name, name))
-			spec = c->pod->ctrs[i].spec;
-	if (dot) {
-		const char *list = um_arena_strndup(a, what, (size_t)(dot - what));
-
-		if (list)
-			v = um_json_get(um_json_get(um_json_get(spec, "resources"), list), dot + 1);
-	}
-	divisor = um_json_get_str(ref, "divisor", "0");
-	if (!strcmp(divisor, "0"))
-		divisor = "1";
-	if (!dot ||
-	    (v &&
-	     (cpu ? um_quantity_milli(v->str, &value) : um_quantity_value(v->str, &value)) < 0) ||
-	    (cpu ? um_quantity_milli(divisor, &by) : um_quantity_value(divisor, &by)) < 0 ||
-	    by <= 0) {
-		um_error_set(err, -EINVAL, "resourceFieldRef %s: cannot be had", what);
-		return NULL;
-	}
-	if (!v) /* no limit: what the node has */
-		value = cpu ? sysconf(_SC_NPROCESSORS_ONLN) * 1000
-			    : (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-	return um_arena_printf(a, "%" PRId64, value / by + (value % by != 0));
-}
-
 static const char *value_from(struct um_arena *a, const struct agent_ctr *c,
 			      const struct um_json *from, const char *name, struct um_error *err)
 {
@@ -184,9 +108,9 @@ static const char *value_from(struct um_arena *a, const struct agent_ctr *c,
 	if ((ref = um_json_get(from, "secretKeyRef")))
 		return key_ref(a, c, ref, "secrets", name, err);
 	if ((ref = um_json_get(from, "resourceFieldRef")))
-		return resource_ref(a, c, ref, err);
+		return downward_resource(a, c->pod, c->spec, ref, err);
 	ref = um_json_get(from, "fieldRef");
-	v = field_ref(a, c->pod, um_json_get_str(ref, "fieldPath", ""));
+	v = downward_field(a, c->pod, um_json_get_str(ref, "fieldPath", ""));
 	if (!v)
 		um_error_set(err, -EINVAL, "env %s: fieldPath %s is not supported", name,
 			     um_json_get_str(ref, "fieldPath", ""));
@@ -234,11 +158,15 @@ struct um_json *ctr_environment(struct um_arena *a, const struct agent_ctr *c,
 {
 	struct um_json *env = um_json_new_arr(a);
 
+	/* Of the Services: many, and each another name, so they are not compared among
+	 * themselves. */
+	um_json_foreach (it, c->pod->links)
+		um_json_append(env, um_json_new_str(a, um_json_str(it, "")));
 	um_json_foreach (it, um_json_path(image_config, "config.Env")) {
 		const char *eq = it->type == UM_JSON_STR ? strchr(it->str, '=') : NULL;
 		const char *key = eq ? um_arena_strndup(a, it->str, (size_t)(eq - it->str)) : NULL;
 
-		if (key)
+		if (key && !(c->pod->links && env_value(c->pod->links, key, strlen(key))))
 			set_env(a, env, key, eq + 1);
 	}
 	if (!um_json_first(env) || !env_value(env, "PATH", 4))

@@ -3,6 +3,7 @@
 #define UM_AGENT_INTERNAL_H
 
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include "agent/agent.h"
@@ -20,6 +21,8 @@ struct agent_pod;
 struct agent_ctr;
 struct agent_shim;
 struct agent_probe;
+struct agent_links;
+struct agent_refresh;
 
 /* ---- pods ---- */
 
@@ -127,10 +130,23 @@ struct agent_pod {
 	int ns_net, ns_ipc, ns_uts, ns_pid;
 	char ip[INET_ADDRSTRLEN];
 	struct um_arena *refs_arena;
-	struct um_json *refs; /* "configmaps/<name>", "secrets/<name>" -> object */
+	struct um_json *refs; /* what its object names (refs.h): key -> object */
+	struct um_arena *old_arena;
+	const struct um_json *old_refs; /* of before the round of questions under way */
+	struct um_arena *news_arena;
+	struct um_json *news; /* has come since */
 	unsigned refs_wanted;
 	unsigned refs_round; /* answers to earlier rounds are dropped */
 	bool refs_failed;
+	int64_t silent_ns;  /* since when the server does not answer; 0: it does */
+	bool refs_waived;   /* it starts without a part of them */
+	bool saved;	    /* an earlier agent had it */
+	bool volumes_stale; /* to be written anew */
+	int64_t volumes_retry_ns, tokens_retry_ns; /* monotonic; 0: not after a failure */
+	unsigned tokens_asked;			   /* answers that are awaited */
+	struct um_arena *links_arena;
+	struct um_json *links; /* variables of Services (links.h) for the next container */
+	bool links_waited;
 	struct agent_ctr *ctrs; /* init containers first */
 	size_t n_ctrs, n_init;
 	struct um_timer *timer;	   /* retries, the kill after the grace */
@@ -150,6 +166,9 @@ struct um_agent {
 	struct um_services *services;
 	struct agent_proxy *proxy; /* NULL: no Services here */
 	struct agent_dns *dns;	   /* NULL: no cluster DNS */
+	struct agent_links *links; /* NULL: no Services here */
+	struct agent_refresh *refresh;
+	LIST_HEAD(, refs_want) ca_wants; /* refs.c: under way */
 	struct um_timer *net_check;
 	struct um_error net_err; /* of the check under way */
 	bool net_healed, net_checking;
@@ -163,6 +182,10 @@ struct um_agent {
 	char *oci_path, *shim_path, *oci_root;
 	bool can_lower_oom, synced, closing;
 };
+
+/* ---- qos.c ---- */
+
+const char *pod_qos(const struct um_json *pod);
 
 /* ---- pod.c: the state machine ---- */
 
@@ -187,7 +210,6 @@ void pod_fail(struct agent_pod *p);
 void pod_arm_deadline(struct agent_pod *p);
 void pod_event(struct agent_pod *p, const char *type, const char *reason, const char *fmt, ...)
 	um_printf(4, 5);
-const char *pod_qos(const struct um_json *pod);
 bool pod_host_network(const struct agent_pod *p);
 
 /* ---- ctr.c: containers within it ---- */
@@ -215,6 +237,7 @@ int open_shims_group(struct um_agent *a, struct um_error *err);
 void sandbox_work(struct agent_job *j);
 void cleanup_work(struct agent_job *j);
 void volumes_work(struct agent_job *j);
+void volumes_refresh_work(struct agent_job *j);
 void bundle_work(struct agent_job *j);
 void retire_work(struct agent_job *j);
 /* Where it keeps what it has learned, until that is saved with the pod. */
@@ -255,10 +278,9 @@ int resolve_user(const struct um_json *pod, const struct um_json *spec,
  * the host's file. */
 bool pod_resolv(const struct agent_pod *p, struct um_buf *b);
 
-/* ---- refs.c: configmaps and secrets that the pod names ---- */
+/* ---- refs.c: see refs.h ---- */
 
-/* Asks for all of them. When the last answer is in, pod_kick(). */
-void refs_fetch(struct agent_pod *p);
+/* NULL: there is none. */
 const struct um_json *refs_get(const struct agent_pod *p, const char *plural, const char *name);
 
 /* ---- shim.c: the agent's end of the protocol ---- */

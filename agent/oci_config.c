@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/oci_defaults.h"
+#include "agent/projection.h"
 #include "base/quantity.h"
 
 struct maker {
@@ -188,7 +189,7 @@ static int volume_mounts(const struct maker *m, struct um_json *list)
 		if (um_json_get(vm, "subPath") || um_json_get(vm, "subPathExpr"))
 			return um_error_set(m->err, -EOPNOTSUPP,
 					    "volumeMounts: subPath is not supported yet");
-		if (um_json_get(volume, "configMap") || um_json_get(volume, "secret"))
+		if (projection_is(volume))
 			ro = true;
 		options[n++] = "rbind";
 		options[n++] = "rprivate";

@@ -1,7 +1,10 @@
 /* A pod's state machine. Level triggered: pod_kick() asks for a look, advance() compares what is
  * with what should be and takes one step; whatever ends a step kicks again. */
 #include "agent/internal.h"
+#include "agent/links.h"
 #include "agent/proxy.h"
+#include "agent/refresh.h"
+#include "agent/refs.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -53,44 +56,6 @@ void pod_set_state(struct agent_pod *p, enum pod_state to)
 bool pod_host_network(const struct agent_pod *p)
 {
 	return um_json_get_bool(p->obj, "spec.hostNetwork", false);
-}
-
-static bool has_resources(const struct um_json *list)
-{
-	um_json_foreach (c, list) {
-		if (um_json_first(um_json_path(c, "resources.limits")) ||
-		    um_json_first(um_json_path(c, "resources.requests")))
-			return true;
-	}
-	return false;
-}
-
-static bool all_guaranteed(const struct um_json *list)
-{
-	static const char *const names[] = {"cpu", "memory"};
-
-	um_json_foreach (c, list) {
-		for (size_t i = 0; i < UM_ARRAY_LEN(names); i++) {
-			const struct um_json *limit =
-				um_json_get(um_json_path(c, "resources.limits"), names[i]);
-			const struct um_json *request =
-				um_json_get(um_json_path(c, "resources.requests"), names[i]);
-
-			if (!limit || (request && !um_json_equal(limit, request)))
-				return false;
-		}
-	}
-	return true;
-}
-
-const char *pod_qos(const struct um_json *pod)
-{
-	const struct um_json *ctrs = um_json_path(pod, "spec.containers");
-	const struct um_json *inits = um_json_path(pod, "spec.initContainers");
-
-	if (!has_resources(ctrs) && !has_resources(inits))
-		return "BestEffort";
-	return all_guaranteed(ctrs) && all_guaranteed(inits) ? "Guaranteed" : "Burstable";
 }
 
 void pod_event(struct agent_pod *p, const char *type, const char *reason, const char *fmt, ...)
@@ -179,9 +144,6 @@ static void say_what_is_missing(struct agent_pod *p)
 			       (!strcmp(dns, "ClusterFirst") && !pod_host_network(p))))
 		pod_event(p, "Warning", "MissingClusterDNS",
 			  "this cluster has no DNS of its own: dnsPolicy %s acts as Default", dns);
-	if (um_json_get_bool(spec, "automountServiceAccountToken", true))
-		pod_event(p, "Normal", "NoServiceAccountToken",
-			  "no service account token is mounted: none is issued by this cluster");
 }
 
 static void sandbox_done(struct agent_job *j)
@@ -219,7 +181,6 @@ static void sandbox_done(struct agent_job *j)
 		return;
 	}
 	pod_dirty(p);
-	refs_fetch(p);
 }
 
 static void volumes_done(struct agent_job *j)
@@ -237,6 +198,7 @@ static void volumes_done(struct agent_job *j)
 	p->retry_ns = 0;
 	p->message[0] = '\0';
 	pod_set_state(p, POD_RUN);
+	refresh_arm(p->agent);
 	pod_dirty(p);
 }
 
@@ -307,6 +269,7 @@ static void begin_sandbox(struct agent_pod *p)
 	UM_FAULT("agent.pod-saved");
 	pod_set_state(p, POD_SANDBOX);
 	pod_run_job(p, NULL, sandbox_work, sandbox_done);
+	refs_fetch(p); /* they come while it is made */
 }
 
 static void advance_volumes(struct agent_pod *p)
@@ -318,6 +281,10 @@ static void advance_volumes(struct agent_pod *p)
 		refs_fetch(p); /* the timer has run out: ask again */
 		return;
 	}
+	if (!links_ready(p))
+		return;
+	if (p->news)
+		(void)refs_take_news(p);
 	pod_run_job(p, NULL, volumes_work, volumes_done);
 }
 
@@ -424,7 +391,7 @@ static void advance(struct agent_pod *p)
 			break; /* its answer kicks */
 		if (p->ending || p->failed_for_good)
 			begin_stopping(p);
-		else if (!ctrs_advance(p) && ctrs_all_finished(p))
+		else if (!refs_advance(p) && !ctrs_advance(p) && ctrs_all_finished(p))
 			begin_stopping(p);
 		break;
 	case POD_STOPPING:
@@ -590,6 +557,7 @@ static const struct um_json *ctr_spec(const struct um_json *obj, bool init, cons
 static void take_update(struct agent_pod *p)
 {
 	const struct um_json *was = um_json_get(p->obj, "spec");
+	const struct um_json *meta = um_json_get(p->obj, "metadata");
 	struct um_arena *old = p->arena;
 	bool changed = !um_json_equal(was, um_json_get(p->next_obj, "spec"));
 
@@ -618,6 +586,7 @@ static void take_update(struct agent_pod *p)
 	}
 	p->arena = TAKE_PTR(p->next_arena);
 	p->obj = TAKE_PTR(p->next_obj);
+	refs_note_metadata(p, meta);
 	um_arena_free(old);
 	if (!changed) /* most are our own statuses coming back */
 		return;
@@ -713,7 +682,8 @@ void pod_free(struct agent_pod *p)
 	um_timer_free(p->deadline);
 	um_arena_free(p->arena);
 	um_arena_free(p->next_arena);
-	um_arena_free(p->refs_arena);
+	links_forget(p);
+	refs_release(p);
 	free(p->last_status);
 	free(p->ns);
 	free(p->name);

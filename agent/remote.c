@@ -101,40 +101,7 @@ static void cancel_requests(struct um_remote *r)
 	}
 }
 
-/* ---- what the agent asks ---- */
-
-struct fetch {
-	void (*done)(void *arg, const struct um_json *obj, const struct um_error *err);
-	void *arg;
-};
-
-static void on_fetched(void *arg, um_unused int status, const struct um_json *obj,
-		       const struct um_error *err)
-{
-	struct fetch *f = arg;
-
-	f->done(f->arg, err ? NULL : obj, err);
-	free(f);
-}
-
-static void fetch(void *ctx, const char *plural, const char *ns, const char *name,
-		  void (*done)(void *arg, const struct um_json *obj, const struct um_error *err),
-		  void *arg)
-{
-	struct um_error err = UM_ERROR_INIT;
-	struct fetch *f = calloc(1, sizeof(*f));
-	char target[800];
-
-	snprintf(target, sizeof(target), "/api/v1/namespaces/%s/%s/%s", ns, plural, name);
-	if (f) {
-		*f = (struct fetch){done, arg};
-		if (remote_call(ctx, "GET", target, NULL, NULL, on_fetched, f) == 0)
-			return;
-		free(f);
-	}
-	um_error_set(&err, -ENOMEM, "out of memory");
-	done(arg, NULL, &err);
-}
+/* ---- events ---- */
 
 static void on_event(um_unused void *arg, int status, um_unused const struct um_json *obj,
 		     const struct um_error *err)
@@ -206,7 +173,8 @@ int um_remote_new(struct um_loop *l, struct um_agent *a, const struct um_remote_
 {
 	struct um_remote *r = calloc(1, sizeof(*r));
 	struct um_agent_source src = {
-		.fetch = fetch,
+		.fetch = remote_fetch,
+		.token = remote_token,
 		.status = remote_status,
 		.gone = remote_gone,
 		.event = event,

@@ -64,6 +64,15 @@ struct remote_watch *remote_watch_new(struct um_remote *r, const char *path,
 void remote_watch_stop(struct remote_watch *w); /* cancels its call; accepts NULL */
 void remote_watch_free(struct remote_watch *w); /* once all requests are cancelled; accepts NULL */
 
+/* ---- remote_refs.c: see struct um_agent_source ---- */
+
+void remote_fetch(void *ctx, const char *plural, const char *ns, const char *name,
+		  void (*done)(void *arg, const struct um_json *obj, const struct um_error *err),
+		  void *arg);
+void remote_token(void *ctx, const struct um_json *pod, const char *audience, int64_t seconds,
+		  void (*done)(void *arg, const struct um_json *obj, const struct um_error *err),
+		  void *arg);
+
 void remote_services_start(struct um_remote *r);
 void remote_services_stop(struct um_remote *r);
 void remote_node_start(struct um_remote *r);

@@ -1,5 +1,6 @@
 /* The control channel to the server (api/streams.h) and the logs that it asks for: each is a POST
  * of its own whose body is the log. */
+#include "agent/refresh.h"
 #include "agent/remote_internal.h"
 
 #include <arpa/inet.h>
@@ -350,6 +351,10 @@ static void on_message(struct um_remote *r, const char *text, size_t len)
 		open_stream(r, msg);
 	else if (!strcmp(type, "close"))
 		close_stream(r, um_json_get_str(msg, "stream", ""));
+	else if (!strcmp(type, "changed"))
+		refresh_changed(r->agent, um_json_get_str(msg, "resource", ""),
+				um_json_get_str(msg, "namespace", ""),
+				um_json_get_str(msg, "name", ""));
 	else if (!strcmp(type, "ping"))
 		send_simple(r, "pong");
 }
@@ -414,6 +419,7 @@ static void on_upgrade(void *arg, struct um_conn *c)
 	um_conn_set_read_limit(c, UM_STREAM_MESSAGE_MAX + 4);
 	um_conn_set_events(c, &events, r);
 	um_timer_start(r->control_timer, PING_NS);
+	refresh_all(r->agent); /* what changed before this was not told */
 }
 
 static void on_control_done(void *arg, um_unused const struct um_http_result *res)

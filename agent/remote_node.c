@@ -1,4 +1,5 @@
 /* The node's own objects: Node, with what this machine is and can do, and its Lease. */
+#include "agent/refresh.h"
 #include "agent/remote_internal.h"
 
 #include <fcntl.h>
@@ -311,6 +312,7 @@ static void renew_lease(void *arg)
 	char target[500], now[UM_TIME_LEN];
 	int code;
 
+	refresh_look(r->agent);
 	um_time_format_micro(um_clock_wall(um_loop_clock(r->loop)), now);
 	um_json_set_str(a, lease, "apiVersion", "coordination.k8s.io/v1");
 	um_json_set_str(a, lease, "kind", "Lease");

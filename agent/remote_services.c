@@ -1,12 +1,32 @@
-/* Services and EndpointSlices for the service proxy and for cluster DNS. */
+/* Services and EndpointSlices for the service proxy, cluster DNS and containers' variables. */
 #include "agent/dns.h"
 #include "agent/dns_zone.h"
+#include "agent/links.h"
 #include "agent/proxy.h"
 #include "agent/remote_internal.h"
+#include "wire/loop.h"
 
 static struct agent_proxy *proxy(void *remote)
 {
 	return ((struct um_remote *)remote)->agent->proxy;
+}
+
+static struct agent_links *links(void *remote)
+{
+	return ((struct um_remote *)remote)->agent->links;
+}
+
+/* Pods that have waited for the first list. */
+static void kick_waiting(struct um_agent *a)
+{
+	struct agent_pod *p, *tmp;
+
+	HASH_ITER (hh, a->pods, p, tmp) {
+		if (p->state != POD_VOLUMES || !p->links_waited || p->refs_failed || p->job)
+			continue;
+		um_timer_stop(p->timer);
+		pod_kick(p);
+	}
 }
 
 /* NULL: there is no DNS. */
@@ -20,6 +40,7 @@ static struct dns_zone *zone(void *remote)
 static void put_service(void *arg, const struct um_json *obj)
 {
 	proxy_put_service(proxy(arg), obj);
+	links_put(links(arg), obj);
 	if (zone(arg))
 		dns_zone_put_service(zone(arg), obj);
 }
@@ -30,6 +51,7 @@ static void drop_service(void *arg, const struct um_json *obj)
 	const char *name = um_json_get_str(obj, "metadata.name", "");
 
 	proxy_drop_service(proxy(arg), ns, name);
+	links_drop(links(arg), ns, name);
 	if (zone(arg))
 		dns_zone_drop_service(zone(arg), ns, name);
 }
@@ -37,6 +59,8 @@ static void drop_service(void *arg, const struct um_json *obj)
 static void services_listed(void *arg, const struct um_json *items)
 {
 	proxy_services_listed(proxy(arg), items);
+	links_listed(links(arg), items);
+	kick_waiting(((struct um_remote *)arg)->agent);
 	if (zone(arg))
 		dns_zone_services_listed(zone(arg), items);
 }

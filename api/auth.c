@@ -111,7 +111,7 @@ static bool container_refers(const struct um_json *c, const char *kind, const ch
 		     name);
 }
 
-static bool pod_refers(const struct um_json *pod, const char *kind, const char *name)
+bool um_pod_refers(const struct um_json *pod, const char *kind, const char *name)
 {
 	static const char *const lists[] = {"containers", "initContainers"};
 	const struct um_json *spec = um_json_get(pod, "spec"),
@@ -150,7 +150,7 @@ static bool look_at_pod(void *arg, const struct um_store_kv *kv)
 	a = um_arena_new(UM_OBJECT_ARENA_MAX);
 	pod = a ? um_object_parse(kv->value, kv->mod_rev, a) : NULL;
 	s->found = pod && !strcmp(um_json_get_str(pod, "spec.nodeName", ""), s->rq->id.node) &&
-		   (!s->kind || pod_refers(pod, s->kind, s->name));
+		   (!s->kind || um_pod_refers(pod, s->kind, s->name));
 	um_arena_free(a);
 	return !s->found;
 }

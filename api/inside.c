@@ -25,15 +25,20 @@ static int namespace_open(struct um_api *api, const char *ns, struct um_error *e
 		       : 0;
 }
 
-static int settle(const struct um_kind *kind, struct um_json *obj, const struct um_json *old,
-		  struct um_arena *a, struct um_error *err)
+static int settle(struct um_api *api, const struct um_kind *kind, struct um_json *obj,
+		  const struct um_json *old, struct um_arena *a, struct um_error *err)
 {
 	struct um_causes causes = {.arena = a};
+	int r = 0;
 
 	if (um_schema_default(kind, obj, a) < 0)
 		return um_error_set(err, -ENOMEM, "%s: out of memory", kind->kind);
-	if (!old && !strcmp(kind->kind, "Pod"))
+	if (!old && !strcmp(kind->kind, "Pod")) {
 		um_pod_admit(obj, a);
+		r = um_pod_admit_account(api, obj, a, err);
+	}
+	if (r < 0)
+		return r;
 	if (um_schema_validate(kind, obj, old, &causes) == 0)
 		return 0;
 	if (!causes.first)
@@ -71,7 +76,7 @@ int um_api_create(struct um_api *api, const struct um_kind *kind, struct um_json
 	if (r < 0)
 		return r;
 	um_meta_new(api, kind, meta, a);
-	r = settle(kind, obj, NULL, a, err);
+	r = settle(api, kind, obj, NULL, a, err);
 	if (r == 0)
 		r = store_object(api, kind, obj, 0, a, done, arg, err);
 	return r == -EAGAIN ? um_error_set(err, -EEXIST, "%s %s already exists", kind->kind,
@@ -102,7 +107,7 @@ int um_api_update(struct um_api *api, const struct um_kind *kind, struct um_json
 
 	if (um_json_equal(obj, old))
 		return 0;
-	r = settle(kind, obj, old, a, err);
+	r = settle(api, kind, obj, old, a, err);
 	if (r < 0)
 		return r;
 	um_meta_count_generation(kind, obj, old, a);

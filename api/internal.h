@@ -46,6 +46,7 @@ struct um_route {
 
 struct um_identity {
 	const char *user, *uid; /* uid: of accounts, else NULL */
+	struct um_json *extra;	/* of tokens: name -> list of texts; else NULL */
 	const char *groups[10];
 	unsigned n_groups;
 	const char *node; /* of system:node:<name> in system:nodes; else NULL */
@@ -85,6 +86,7 @@ struct um_areq {
 struct um_frame; /* an event, encoded; watch.c */
 struct um_watcher;
 struct um_node_conn;
+struct um_node_changes;
 struct um_service_allocs;
 struct um_tokens;
 struct um_log_stream;
@@ -116,6 +118,7 @@ struct um_api {
 	struct um_metrics metrics;
 	struct um_event_ttl *event_ttl;
 	struct um_service_allocs *services;
+	struct um_node_changes *changes;
 };
 
 /* ---- server.c ---- */
@@ -138,6 +141,8 @@ bool um_route_is_page(struct um_route *rt, const char *path);
 int um_authenticate(struct um_areq *rq);
 /* Whether the client may do what its path says. */
 bool um_may(struct um_areq *rq);
+/* Whether a pod names the ConfigMap or Secret, as @kind says. */
+bool um_pod_refers(const struct um_json *pod, const char *kind, const char *name);
 /* True, or it has answered 403. */
 bool um_authorize(struct um_areq *rq);
 
@@ -249,6 +254,8 @@ int64_t um_durable_rev(const struct um_areq *rq, const char *key);
 bool um_load_target(struct um_areq *rq, struct um_json **ret, int64_t *ret_rev);
 
 /* ---- meta.c ---- */
+/* Five random characters that make no words, behind the prefix. NULL: out of memory. */
+const char *um_meta_generate_name(struct um_arena *a, const char *prefix);
 /* Of a new object; takes away what a creator cannot say. Out of memory is seen in the arena. */
 void um_meta_new(const struct um_api *api, const struct um_kind *kind, struct um_json *meta,
 		 struct um_arena *a);
@@ -270,6 +277,12 @@ bool um_removal_complete(const struct um_kind *kind, const struct um_json *obj);
 /* ---- pod.c ---- */
 void um_pod_admit(struct um_json *pod, struct um_arena *a);
 
+/* ---- pod_account.c ---- */
+/* Mounts the account's token in a new pod that has been through um_pod_admit(). -EACCES: there is
+ * no such account; -ENOMEM. */
+um_must_check int um_pod_admit_account(struct um_api *api, struct um_json *pod, struct um_arena *a,
+				       struct um_error *err);
+
 /* ---- watch.c ---- */
 void um_frames_release(struct um_api *api);
 
@@ -282,7 +295,14 @@ void um_event_ttl_housekeeping(struct um_event_ttl *t);
 /* ---- metrics.c ---- */
 void um_metrics_note(struct um_areq *rq, int code);
 
+/* ---- node_changes.c ---- */
+um_must_check int um_node_changes_new(struct um_api *api, struct um_node_changes **ret,
+				      struct um_error *err);
+void um_node_changes_free(struct um_node_changes *c); /* accepts NULL */
+
 /* ---- node_streams.c ---- */
+/* Sends a message on the node's control channel, if it has one. */
+void um_node_tell(struct um_api *api, const char *node, const struct um_json *msg);
 void um_node_streams_release(struct um_api *api);
 
 #endif

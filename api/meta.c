@@ -4,8 +4,7 @@
 
 #include "api/internal.h"
 
-/* Five characters that make no words, behind the prefix. */
-static const char *generated_name(struct um_arena *a, const char *prefix)
+const char *um_meta_generate_name(struct um_arena *a, const char *prefix)
 {
 	static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
 	unsigned char r[5];
@@ -39,7 +38,7 @@ void um_meta_new(const struct um_api *api, const struct um_kind *kind, struct um
 	for (size_t i = 0; i < UM_ARRAY_LEN(not_yet); i++)
 		um_json_remove(meta, not_yet[i]);
 	if (!*um_json_get_str(meta, "name", "") && *prefix)
-		um_json_set_str(a, meta, "name", generated_name(a, prefix));
+		um_json_set_str(a, meta, "name", um_meta_generate_name(a, prefix));
 	um_object_uid(uid);
 	um_json_set_str(a, meta, "uid", uid);
 	um_json_set_str(a, meta, "creationTimestamp", um_api_now(api, now));

@@ -62,6 +62,15 @@ static int send_message(struct um_node_conn *n, const struct um_json *msg)
 	return r < 0 ? r : um_conn_write(n->c, b.data, b.len);
 }
 
+void um_node_tell(struct um_api *api, const char *node, const struct um_json *msg)
+{
+	struct um_node_conn *n = find_node(api, node);
+
+	/* A node that misses a message has to begin anew. */
+	if (n && send_message(n, msg) < 0)
+		um_conn_cut(n->c, -ENOMEM, "out of memory");
+}
+
 static int send_simple(struct um_node_conn *n, const char *type, const char *stream)
 {
 	_cleanup_arena_ struct um_arena *a = um_arena_new(4096);

@@ -25,6 +25,8 @@ static void who(struct um_areq *rq, struct um_json *obj)
 	groups = um_json_set(a, user, "groups", um_json_new_arr(a));
 	for (unsigned i = 0; i < rq->id.n_groups; i++)
 		um_json_append(groups, um_json_new_str(a, rq->id.groups[i]));
+	if (um_json_first(rq->id.extra))
+		um_json_set(a, user, "extra", um_json_copy(a, rq->id.extra));
 }
 
 /* ---- may I ---- */

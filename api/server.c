@@ -435,6 +435,8 @@ int um_api_new(const struct um_api_opts *o, struct um_api **ret, struct um_error
 	if (!r)
 		r = um_service_allocs_new(o->durable, &o->services, &api->services, err);
 	if (!r)
+		r = um_node_changes_new(api, &api->changes, err);
+	if (!r)
 		r = make_namespaces(api, err);
 	if (r < 0) {
 		um_api_free(api);
@@ -450,6 +452,7 @@ void um_api_stop(struct um_api *api)
 {
 	if (!api)
 		return;
+	um_node_changes_free(TAKE_PTR(api->changes));
 	um_node_streams_release(api);
 	um_event_ttl_free(TAKE_PTR(api->event_ttl));
 	um_timer_free(TAKE_PTR(api->housekeeping));

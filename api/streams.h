@@ -17,6 +17,9 @@
  *      "container":...,"follow":bool,"previous":bool,"timestamps":bool,
  *      "tailLines":n?,"sinceSeconds":n?,"limitBytes":n?,"sinceTime":text?}
  *     {"type":"close","stream":"<id>"}    the client has gone
+ *     {"type":"changed","resource":"configmaps"|"secrets","namespace":...,"name":...}
+ *                                        one that a pod of the node names: made, changed or
+ * removed. What changed while there was no channel is not told
  *     {"type":"ping"}                     answered with {"type":"pong"}
  * Agent to server:
  *     {"type":"refuse","stream":"<id>","code":404,"message":"..."}    the client gets that

@@ -66,6 +66,31 @@ static bool objects_live(struct um_areq *rq, const struct um_json *about, const 
 	return true;
 }
 
+static void put_extra(struct um_areq *rq, const char *name, const char *value)
+{
+	if (*value)
+		um_json_append(um_json_ensure_arr(rq->arena, rq->id.extra,
+						  um_arena_printf(rq->arena,
+								  "authentication.kubernetes.io/%s",
+								  name)),
+			       um_json_new_str(rq->arena, value));
+}
+
+/* What else a token tells of its bearer. */
+static void fill_extra(struct um_areq *rq, const struct um_json *claims,
+		       const struct um_json *about)
+{
+	const char *id = um_json_get_str(claims, "jti", "");
+
+	rq->id.extra = um_json_new_obj(rq->arena);
+	if (*id)
+		put_extra(rq, "credential-id", um_arena_printf(rq->arena, "JTI=%s", id));
+	put_extra(rq, "node-name", um_json_get_str(about, "node.name", ""));
+	put_extra(rq, "node-uid", um_json_get_str(about, "node.uid", ""));
+	put_extra(rq, "pod-name", um_json_get_str(about, "pod.name", ""));
+	put_extra(rq, "pod-uid", um_json_get_str(about, "pod.uid", ""));
+}
+
 int um_token_authenticate(struct um_areq *rq, const char *token)
 {
 	int64_t now = um_api_wall(rq->api) / UM_NSEC_PER_SEC;
@@ -88,10 +113,11 @@ int um_token_authenticate(struct um_areq *rq, const char *token)
 	    !objects_live(rq, about, ns, account))
 		return -EACCES;
 	id->uid = um_json_get_str(about, "serviceaccount.uid", "");
+	fill_extra(rq, claims, about);
 	id->groups[id->n_groups++] = "system:serviceaccounts";
 	id->groups[id->n_groups++] = um_arena_printf(rq->arena, "system:serviceaccounts:%s", ns);
 	id->groups[id->n_groups++] = "system:authenticated";
-	return id->groups[1] ? 0 : -EACCES;
+	return um_arena_failed(rq->arena) ? -EACCES : 0;
 }
 
 /* ---- asking for one ---- */
@@ -127,29 +153,57 @@ static bool sane(struct um_areq *rq, const struct um_kind *k, struct um_json *re
 	return false;
 }
 
-/* A node asks for its pods only. */
-static bool node_may_ask(struct um_areq *rq, const struct um_json *pod)
+/* The audience that the pod has a token for in one of its volumes; "" is this API. */
+static bool pod_wants(const struct um_json *pod, const char *audience)
 {
-	if (!rq->id.node || rq->id.admin)
-		return true;
-	if (pod && !strcmp(um_json_get_str(pod, "spec.nodeName", ""), rq->id.node))
-		return true;
-	um_answer_forbidden(rq, um_arena_printf(rq->arena,
-						"node \"%s\" may ask for tokens only for accounts "
-						"of pods that are bound to it",
-						rq->id.node));
+	um_json_foreach (v, um_json_path(pod, "spec.volumes")) {
+		um_json_foreach (s, um_json_path(v, "projected.sources")) {
+			const struct um_json *t = um_json_get(s, "serviceAccountToken");
+
+			if (t && !strcmp(um_json_get_str(t, "audience", ""), audience))
+				return true;
+		}
+	}
 	return false;
 }
 
-/* The object that the token will be bound to; *ret stays NULL without one. False: answered. */
-static bool find_bound(struct um_areq *rq, const struct um_json *ref, struct um_json **ret)
+/* A node asks for its pods only, and for what these have in their volumes. */
+static bool node_may_ask(struct um_areq *rq, const struct um_json *spec, const struct um_json *pod)
 {
+	const struct um_json *audiences = um_json_get(spec, "audiences");
+	struct um_arena *a = rq->arena;
+	const char *why = NULL;
+
+	if (!rq->id.node || rq->id.admin)
+		return true;
+	if (!pod || strcmp(um_json_get_str(pod, "spec.nodeName", ""), rq->id.node))
+		why = um_arena_printf(a,
+				      "node \"%s\" may ask for tokens only for accounts of pods "
+				      "that are bound to it",
+				      rq->id.node);
+	else if (!*um_json_get_str(spec, "boundObjectRef.uid", ""))
+		why = "node requested token with a pod binding without a uid";
+	else if (!um_json_first(audiences) && !pod_wants(pod, ""))
+		why = "audience \"\" not found in pod spec volume";
+	um_json_foreach (it, audiences)
+		if (!why && !pod_wants(pod, um_json_str(it, "")))
+			why = um_arena_printf(a, "audience \"%s\" not found in pod spec volume",
+					      um_json_str(it, ""));
+	if (why)
+		um_answer_forbidden(rq, why);
+	return !why;
+}
+
+/* The object that the token will be bound to; *ret stays NULL without one. False: answered. */
+static bool find_bound(struct um_areq *rq, const struct um_json *spec, struct um_json **ret)
+{
+	const struct um_json *ref = um_json_get(spec, "boundObjectRef");
 	bool is_pod = !strcmp(um_json_get_str(ref, "kind", ""), "Pod");
 	const char *plural = is_pod ? "pods" : "secrets";
 	const char *name = um_json_get_str(ref, "name", ""), *uid = um_json_get_str(ref, "uid", "");
 
 	*ret = ref ? stored(rq, plural, rq->rt.ns, name) : NULL;
-	if (!node_may_ask(rq, is_pod ? *ret : NULL))
+	if (!node_may_ask(rq, spec, is_pod ? *ret : NULL))
 		return false;
 	if (!ref)
 		return true;
@@ -255,7 +309,7 @@ void um_handle_token(struct um_areq *rq)
 		um_answer_no_memory(rq);
 		return;
 	}
-	if (!sane(rq, k, req) || !find_bound(rq, um_json_path(req, "spec.boundObjectRef"), &bound))
+	if (!sane(rq, k, req) || !find_bound(rq, um_json_get(req, "spec"), &bound))
 		return;
 	account = stored(rq, "serviceaccounts", rq->rt.ns, rq->rt.name);
 	if (account)

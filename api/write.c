@@ -305,6 +305,26 @@ static int give_addresses(struct um_areq *rq, struct um_json *obj, const struct 
 	return um_service_allocs_fill(rq->api->services, obj, old, rq->arena, causes, err);
 }
 
+/* What the server itself says of a new pod. False: it has answered. */
+static bool admit_pod(struct um_areq *rq, struct um_json *pod, const char *name)
+{
+	struct um_error err = UM_ERROR_INIT;
+
+	um_pod_admit(pod, rq->arena);
+	if (um_pod_admit_account(rq->api, pod, rq->arena, &err) == 0)
+		return true;
+	if (err.reason == UM_REASON_FORBIDDEN)
+		um_answer_status(rq, &(struct um_status){.code = 403,
+							 .reason = "Forbidden",
+							 .message = err.msg,
+							 .kind = rq->rt.kind,
+							 .plural = true,
+							 .name = name});
+	else
+		um_answer_no_memory(rq);
+	return false;
+}
+
 static bool default_and_validate(struct um_areq *rq, struct um_json *obj, const struct um_json *old,
 				 const char *name)
 {
@@ -315,8 +335,8 @@ static bool default_and_validate(struct um_areq *rq, struct um_json *obj, const 
 		um_answer_no_memory(rq);
 		return false;
 	}
-	if (!old && !strcmp(rq->rt.kind->kind, "Pod"))
-		um_pod_admit(obj, rq->arena);
+	if (!old && !strcmp(rq->rt.kind->kind, "Pod") && !admit_pod(rq, obj, name))
+		return false;
 	um_schema_carry_over(rq->rt.kind, obj, old, rq->arena);
 	if (um_schema_validate(rq->rt.kind, obj, old, &causes) == 0 &&
 	    give_addresses(rq, obj, old, &causes, &err) == 0)

@@ -51,6 +51,15 @@ struct um_spod_ctx {
 void um_sv_container(struct um_svalidator *v, const struct um_spod_ctx *ctx,
 		     const struct um_json *c, const struct um_spath *p);
 
+/* The volumes of a pod. */
+void um_sv_volumes(struct um_svalidator *v, const struct um_json *volumes,
+		   const struct um_spath *p);
+/* A fieldRef, and a resourceFieldRef: of a variable, or of a file (@file). */
+void um_sv_field_ref(struct um_svalidator *v, const struct um_json *ref, bool file,
+		     const struct um_spath *p);
+void um_sv_resource_ref(struct um_svalidator *v, const struct um_json *ref, bool file,
+			const struct um_spath *p);
+
 /* A securityContext asks for a profile that is not done yet. */
 void um_sv_seccomp(struct um_svalidator *v, const struct um_json *sc, const struct um_spath *up);
 

@@ -8,50 +8,6 @@
 
 /* ---- environment ---- */
 
-static bool field_path_known(const char *path)
-{
-	static const char known[] =
-		"metadata.name|metadata.namespace|metadata.uid|spec.nodeName|"
-		"spec.serviceAccountName|status.hostIP|status.hostIPs|status.podIP|status.podIPs";
-	size_t len = strlen(path);
-
-	if (um_senum_has(known, path))
-		return true;
-	return (!strncmp(path, "metadata.labels['", 17) ||
-		!strncmp(path, "metadata.annotations['", 22)) &&
-	       !strcmp(path + len - 2, "']");
-}
-
-static void check_field_ref(struct um_svalidator *v, const struct um_json *ref,
-			    const struct um_spath *p)
-{
-	const char *path = um_json_get_str(ref, "fieldPath", "");
-	const char *version = um_json_get_str(ref, "apiVersion", "v1");
-	char why[300];
-
-	if (strcmp(version, "v1"))
-		um_sv_invalid_str(v, UM_SPATH_FIELD(p, "apiVersion"), version,
-				  "error converting fieldPath: unsupported pod version");
-	if (!*path || field_path_known(path))
-		return;
-	snprintf(why, sizeof(why), "error converting fieldPath: field label not supported: %.150s",
-		 path);
-	um_sv_invalid_str(v, UM_SPATH_FIELD(p, "fieldPath"), path, why);
-}
-
-static void check_resource_ref(struct um_svalidator *v, const struct um_json *ref,
-			       const struct um_spath *p)
-{
-	static const char known[] = "limits.cpu|limits.ephemeral-storage|limits.memory|"
-				    "requests.cpu|requests.ephemeral-storage|requests.memory";
-	const char *resource = um_json_get_str(ref, "resource", "");
-
-	if (*resource && !um_senum_has(known, resource))
-		um_sv_not_supported(v, UM_SPATH_FIELD(p, "resource"), resource, known);
-	else if (strstr(resource, ".ephemeral-storage"))
-		um_sv_not_yet(v, UM_SPATH_FIELD(p, "resource"));
-}
-
 static void check_name(struct um_svalidator *v, const struct um_json *ref, const struct um_spath *p)
 {
 	const char *name = um_json_get_str(ref, "name", ""), *why;
@@ -77,9 +33,9 @@ static void check_value_from(struct um_svalidator *v, const struct um_json *from
 			continue;
 		n++;
 		if (i == 0)
-			check_field_ref(v, s, here);
+			um_sv_field_ref(v, s, false, here);
 		else if (i == 1)
-			check_resource_ref(v, s, here);
+			um_sv_resource_ref(v, s, false, here);
 		else
 			check_name(v, s, here);
 	}

@@ -73,58 +73,6 @@ static void check_host_ports(struct um_svalidator *v, const struct um_json *spec
 	}
 }
 
-/* ---- volumes ---- */
-
-static void check_source(struct um_svalidator *v, const struct um_json *source,
-			 const struct um_spath *up)
-{
-	const struct um_spath *p = UM_SPATH_FIELD(up, source->key);
-	const char *path = um_json_get_str(source, "path", "");
-
-	if (!strcmp(source->key, "configMap") && !*um_json_get_str(source, "name", ""))
-		um_sv_required(v, UM_SPATH_FIELD(p, "name"), NULL);
-	/* Only a file system in memory has a bound here. */
-	if (!strcmp(source->key, "emptyDir") && um_json_get(source, "sizeLimit") &&
-	    strcmp(um_json_get_str(source, "medium", ""), "Memory"))
-		um_sv_not_yet(v, UM_SPATH_FIELD(p, "sizeLimit"));
-	if (!strcmp(source->key, "hostPath") && *path) {
-		const char *why = um_sformat_relative_path(*path == '/' ? path + 1 : path);
-
-		if (why && strstr(why, ".."))
-			um_sv_invalid_str(v, UM_SPATH_FIELD(p, "path"), path, why);
-		else if (*path != '/')
-			um_sv_invalid_str(v, UM_SPATH_FIELD(p, "path"), path,
-					  "must be an absolute path");
-	}
-}
-
-static void check_volumes(struct um_svalidator *v, const struct um_json *spec,
-			  const struct um_spath *up)
-{
-	const struct um_json *volumes = um_json_get(spec, "volumes");
-	const struct um_spath *p = UM_SPATH_FIELD(up, "volumes");
-	long i = 0;
-
-	um_json_foreach (it, volumes) {
-		const struct um_spath *here = UM_SPATH_INDEX(p, i++);
-		const char *name = um_json_get_str(it, "name", "");
-		unsigned n = 0;
-
-		if (*name && used_before(volumes, it, name))
-			um_sv_duplicate(v, UM_SPATH_FIELD(here, "name"), name);
-		um_json_foreach (s, it) {
-			if (!strcmp(s->key, "name"))
-				continue;
-			if (n++)
-				um_sv_forbidden(v, UM_SPATH_FIELD(here, s->key),
-						"may not specify more than 1 volume type");
-			check_source(v, s, here);
-		}
-		if (!n)
-			um_sv_required(v, here, "must specify a volume type");
-	}
-}
-
 /* ---- the rest of the spec ---- */
 
 static void check_toleration(struct um_svalidator *v, const struct um_json *t,
@@ -187,7 +135,7 @@ void um_sv_pod_spec(struct um_svalidator *v, const struct um_json *spec, const s
 	check_containers(v, spec, "containers", false, up);
 	check_containers(v, spec, "initContainers", true, up);
 	check_host_ports(v, spec, up);
-	check_volumes(v, spec, up);
+	um_sv_volumes(v, um_json_get(spec, "volumes"), UM_SPATH_FIELD(up, "volumes"));
 	um_json_foreach (it, um_json_get(spec, "tolerations"))
 		check_toleration(v, it, UM_SPATH_INDEX(tolerations, i++));
 	check_dns(v, spec, up);

@@ -232,7 +232,9 @@ def test_a_termination_message_of_any_bytes(node):
         ctr("printf 'a\\377b' >/dev/termination-log; exit 1")]})
     wait_for("the end", lambda: "to=done" in node.log_text())
     saved = glob.glob(node.path("state", "pods", "*", "pod.json"))
-    st = json.loads(read(saved[0]))["pod"]["status"]["containerStatuses"][0]
+    # It is said a moment before it is saved.
+    st = wait_for("the saved end", lambda: json.loads(read(saved[0]))["pod"]["status"]
+                  ["containerStatuses"][0])
     assert st["state"]["terminated"]["message"] == "a?b", st
     node.remove("bytes")
     node.assert_no_leaks()

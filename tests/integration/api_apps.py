@@ -483,7 +483,10 @@ def tokens(s):
             "spec.boundObjectRef.kind", "not supported by Umiak yet")
 
     # nodes ask for their pods
-    for body, want in ((bound("p1"), 201), (bound("p2"), 403), (bound("none"), 403), ({"spec": {}}, 403),
+    uid = p["metadata"]["uid"]
+    vault = bound("p1", uid)
+    vault["spec"]["audiences"] = ["vault"]
+    for body, want in ((bound("p1", uid), 201), (bound("p1"), 403), (vault, 403), (bound("p2"), 403), (bound("none"), 403), ({"spec": {}}, 403),
                        ({"spec": {"boundObjectRef": {"kind": "Secret", "name": "x"}}}, 403)):
         code, r = s.request("POST", path, body, user="node-n1")
         ok(code == want, "node n1 asks for a token: %d" % want, (code, r))

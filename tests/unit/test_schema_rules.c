@@ -542,8 +542,6 @@ static const struct {
 	     ",'volumes':[{'name':'v','configMap':{'name':'m','items':[{'key':'k','path':'../x'}]}"
 	     "}]"),
 	 "spec.volumes[0].configMap.items[0].path", "FieldValueInvalid", "must not contain '..'"},
-	{"Pod", POD(C ",'volumes':[{'name':'v','projected':{}}]"), "spec.volumes[0].projected",
-	 "FieldValueForbidden", NOT_YET},
 	{"Pod", POD(C ",'volumes':[{'name':'v','persistentVolumeClaim':{'claimName':'c'}}]"),
 	 "spec.volumes[0].persistentVolumeClaim", "FieldValueForbidden", NOT_YET},
 	{"Pod", IN_C("'resources':{'limits':{'cpu':'1'},'requests':{'cpu':'1001m'}}"),
@@ -637,11 +635,6 @@ static const struct {
 	 NOT_YET},
 	{"Pod", POD(C ",'volumes':[{'name':'v','emptyDir':{'sizeLimit':'1Mi'}}]"),
 	 "spec.volumes[0].emptyDir.sizeLimit", "FieldValueForbidden", NOT_YET},
-	{"Pod",
-	 IN_C("'env':[{'name':'a','valueFrom':{'resourceFieldRef':{'resource':"
-	      "'limits.ephemeral-storage'}}}]"),
-	 "spec.containers[0].env[0].valueFrom.resourceFieldRef.resource", "FieldValueForbidden",
-	 NOT_YET},
 	{"Pod", IN_C("'securityContext':{'capabilities':{'drop':['ALL','NET']}}"),
 	 "spec.containers[0].securityContext.capabilities.drop[1]", "FieldValueInvalid",
 	 "is no capability of Linux"},

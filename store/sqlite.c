@@ -637,7 +637,7 @@ int um_store_open_sqlite(struct um_loop *l, const struct um_store_sqlite_opts *o
 		.backend = &backend,
 		.be = q,
 		.history_events = 8192,
-		.history_bytes = 4 << 20,
+		.history_bytes = 2 << 20,
 	};
 	int r;
 

@@ -95,7 +95,7 @@ class Machine(Node):
             p = os.path.join(self.root, sub)
             if os.path.isdir(p):
                 found += [f"{sub}/{e}" for e in os.listdir(p)
-                          if e not in ("oci", "lock", "names", "net")]
+                          if e not in ("oci", "lock", "names", "net", ".seccomp")]
         found += ["link " + line for line in sh("ip", "-o", "link").splitlines() if ": um" in line]
         return found
 

@@ -278,7 +278,7 @@ class Node:
                     "images/tmp"):
             p = self.path(sub)
             if os.path.isdir(p):
-                found += [f"folder {sub}/{e}" for e in os.listdir(p)]
+                found += [f"folder {sub}/{e}" for e in os.listdir(p) if e != ".seccomp"]
         for line in sh("ip", "-o", "link").splitlines():
             if ": um" in line:
                 found.append("link " + line.split(":")[1].strip())

@@ -20,7 +20,7 @@
 
 #define RENEW_CHECK_NS (3600 * UM_NSEC_PER_SEC)
 /* Leases, which are always fresh, and events: the oldest of them are forgotten first. */
-#define VOLATILE_BYTES (4u << 20)
+#define VOLATILE_BYTES (2u << 20)
 
 struct um_serve {
 	struct um_loop *loop;

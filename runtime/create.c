@@ -19,6 +19,7 @@
 #include "runtime/console.h"
 #include "runtime/hooks.h"
 #include "runtime/init.h"
+#include "runtime/lsm.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
 #include "runtime/sys.h"
@@ -116,6 +117,8 @@ static int check_combination(const struct um_spec *s, const struct um_runtime_cr
 		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 					   "linux.namespaces: a mount namespace by path is not "
 					   "supported");
+	if (um_lsm_check(&s->process, s->mount_label, err) < 0)
+		return -EOPNOTSUPP;
 	if (s->process.terminal && !opts->console_socket && (!run || opts->detach))
 		return um_error_set(
 			err, -EINVAL,
@@ -448,6 +451,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .sync_fd = -1,
 			     .start_fd = -1,
 			     .seccomp_fd = -1,
+			     .proc_fd = -1,
 			     .console_fd = console_fd,
 			     .rootfs = c->rootfs,
 			     .bundle = c->bundle,
@@ -491,6 +495,8 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	UM_FAULT("runtime.create.saved");
 	if (r >= 0)
 		r = write_pid_file(opts, c->state.pid, err);
+	if (r >= 0)
+		r = um_console_send_pidfd(opts->pidfd_socket, c->pidfd, err);
 	return r;
 }
 

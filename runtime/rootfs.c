@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -258,13 +259,34 @@ static int mount_long(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	return e < 0 ? um_error_errno(err, e, "mount attributes") : 0;
 }
 
-static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
+/* SELinux: the label of every file of a new file system that does not label its own. */
+static int add_label(const struct um_rootfs *r, struct um_spec_mount *m, struct um_strv *data)
 {
+	if (!r->spec->mount_label || !strcmp(m->type, "proc") || !strcmp(m->type, "sysfs"))
+		return 0;
+	data->v = calloc(m->data.n + 2, sizeof(char *));
+	if (!data->v)
+		return -ENOMEM;
+	for (; data->n < m->data.n; data->n++)
+		data->v[data->n] = m->data.v[data->n];
+	if (asprintf(&data->v[data->n], "context=%s", r->spec->mount_label) < 0)
+		return -ENOMEM;
+	data->n++;
+	m->data = *data;
+	return 0;
+}
+
+static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, struct um_error *err)
+{
+	struct um_spec_mount copy = *mount, *m = &copy;
+	struct um_strv data = {NULL, 0}; /* a handful of bytes, gone with execve */
 	_cleanup_close_ int mfd = -1;
 	bool is_long = m->source && strlen(m->source) > 255;
 	struct um_error first = UM_ERROR_INIT;
-	int e;
+	int e = add_label(r, m, &data);
 
+	if (e < 0)
+		return e;
 	for (size_t i = 0; i < m->data.n; i++)
 		is_long = is_long || strlen(m->data.v[i]) > 255;
 	if (is_long)

@@ -317,6 +317,52 @@ static int decode_ioprio(struct um_decoder *d, const struct um_json *node, void 
 	return um_decode_bad(d, "class \"%.40s\" is not known", s.class);
 }
 
+/* Each list is read when it is used, too; here it must look like one. */
+static int check_cpus(struct um_decoder *d, const char *name, const char **list)
+{
+	if (!*list || !**list) {
+		*list = NULL;
+		return 0;
+	}
+	if ((*list)[strspn(*list, "0123456789,-")])
+		return um_decode_bad(d, "%s \"%.40s\" is not a list of CPUs", name, *list);
+	return 0;
+}
+
+static int decode_affinity(struct um_decoder *d, const struct um_json *node, void *base)
+{
+	static const struct um_field fields[] = {
+		UM_FIELD("initial", UM_F_STR, struct um_spec_process, cpus_initial),
+		UM_FIELD("final", UM_F_STR, struct um_spec_process, cpus_final),
+	};
+	struct um_spec_process *p = base;
+	int r = um_decode_object(d, node, fields, UM_ARRAY_LEN(fields), p);
+
+	if (r >= 0)
+		r = check_cpus(d, "initial", &p->cpus_initial);
+	return r < 0 ? r : check_cpus(d, "final", &p->cpus_final);
+}
+
+int um_decode_label(struct um_decoder *d, const struct um_json *node, const char **ret)
+{
+	if (node->type != UM_JSON_STR)
+		return um_decode_bad(d, "must be a string");
+	if (strlen(node->str) > 500 || strpbrk(node->str, "\n\r"))
+		return um_decode_bad(d, "is not a label");
+	*ret = *node->str ? node->str : NULL;
+	return 0;
+}
+
+static int decode_apparmor(struct um_decoder *d, const struct um_json *node, void *base)
+{
+	return um_decode_label(d, node, &((struct um_spec_process *)base)->apparmor_profile);
+}
+
+static int decode_selinux(struct um_decoder *d, const struct um_json *node, void *base)
+{
+	return um_decode_label(d, node, &((struct um_spec_process *)base)->selinux_label);
+}
+
 static int check_env(struct um_decoder *d, const struct um_strv *env)
 {
 	for (size_t i = 0; i < env->n; i++)
@@ -342,9 +388,9 @@ int um_decode_process(struct um_decoder *d, const struct um_json *node, void *ba
 			     1000),
 		UM_FIELD_CALL("scheduler", decode_scheduler),
 		UM_FIELD_CALL("ioPriority", decode_ioprio),
-		UM_FIELD_REFUSED("execCPUAffinity"),
-		UM_FIELD_REFUSED("apparmorProfile"),
-		UM_FIELD_REFUSED("selinuxLabel"),
+		UM_FIELD_CALL("execCPUAffinity", decode_affinity),
+		UM_FIELD_CALL("apparmorProfile", decode_apparmor),
+		UM_FIELD_CALL("selinuxLabel", decode_selinux),
 	};
 	struct um_spec_process *p = base;
 	int r;

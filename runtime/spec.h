@@ -66,7 +66,9 @@ struct um_spec_process {
 	uint32_t sched_policy;
 	int64_t sched_nice, sched_priority;
 	uint64_t sched_flags, sched_runtime, sched_deadline, sched_period;
-	int ioprio; /* ioprio_set(2)'s value, -1: unset */
+	int ioprio;				      /* ioprio_set(2)'s value, -1: unset */
+	const char *apparmor_profile, *selinux_label; /* NULL: none */
+	const char *cpus_initial, *cpus_final;	      /* of exec, lists as "0-3,7"; NULL: none */
 };
 
 enum um_hook_kind {
@@ -178,7 +180,8 @@ struct um_spec {
 	struct um_spec_pair *sysctl;
 	size_t n_sysctl;
 	struct um_strv masked_paths, readonly_paths;
-	int64_t personality; /* -1: unset */
+	int64_t personality;	 /* -1: unset */
+	const char *mount_label; /* NULL: none */
 };
 
 /* Decodes and checks @json, which must stay as long as *ret. Errors: -EINVAL (a field is wrong,

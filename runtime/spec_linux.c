@@ -496,6 +496,11 @@ static int decode_personality(struct um_decoder *d, const struct um_json *node, 
 	return 0;
 }
 
+static int decode_mount_label(struct um_decoder *d, const struct um_json *node, void *base)
+{
+	return um_decode_label(d, node, &((struct um_spec *)base)->mount_label);
+}
+
 static int check_paths(struct um_decoder *d, const struct um_strv *paths, const char *name)
 {
 	for (size_t i = 0; i < paths->n; i++)
@@ -522,7 +527,7 @@ int um_decode_linux(struct um_decoder *d, const struct um_json *node, void *base
 		UM_FIELD_CALL("rootfsPropagation", decode_rootfs_propagation),
 		UM_FIELD("maskedPaths", UM_F_STRV, struct um_spec, masked_paths),
 		UM_FIELD("readonlyPaths", UM_F_STRV, struct um_spec, readonly_paths),
-		UM_FIELD_REFUSED("mountLabel"),
+		UM_FIELD_CALL("mountLabel", decode_mount_label),
 		UM_FIELD_CALL("personality", decode_personality),
 	};
 	struct um_spec *s = base;

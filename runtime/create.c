@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -18,6 +19,7 @@
 #include "base/io.h"
 #include "runtime/console.h"
 #include "runtime/hooks.h"
+#include "runtime/idmap.h"
 #include "runtime/init.h"
 #include "runtime/lsm.h"
 #include "runtime/state.h"
@@ -103,16 +105,10 @@ static int load(struct um_creation *c, const struct um_runtime_create *opts, str
 static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
 			     bool run, struct um_error *err)
 {
-	bool others_new = false;
-
-	for (int i = 0; i < UM_NS_N; i++)
-		others_new = others_new || (i != UM_NS_USER && i != UM_NS_CGROUP &&
-					    s->ns[i].present && !s->ns[i].path);
-	if (s->ns[UM_NS_USER].path && others_new)
-		return um_error_set_reason(
-			err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
-			"linux.namespaces: a user namespace by path together with "
-			"new namespaces is not supported");
+	if (s->ns[UM_NS_USER].path && opts->as_sibling)
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "--as-sibling: a user namespace by path is not "
+					   "supported with it");
 	if (s->ns[UM_NS_MOUNT].path)
 		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 					   "linux.namespaces: a mount namespace by path is not "
@@ -135,6 +131,7 @@ static bool any_limit(const struct um_spec *s)
 
 	um_cgroup_limits_init(&none);
 	none.memory_disable_oom_killer = s->limits.memory_disable_oom_killer;
+	none.memory_check_before = s->limits.memory_check_before;
 	return memcmp(&none, &s->limits, sizeof(none)) || s->limits.memory_disable_oom_killer > 0;
 }
 
@@ -162,6 +159,7 @@ static int check_cgroup_unused(const struct um_cgroups *host, const char *path,
 
 static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struct um_error *err)
 {
+	struct um_error own = UM_ERROR_INIT;
 	int r;
 
 	if (!c->state.cgroup) {
@@ -171,9 +169,14 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 					    rt->no_cgroups ? "--cgroup-manager disabled" : "none");
 		return 0;
 	}
-	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, NULL, err);
+	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, NULL, &own);
+	if ((r == -EACCES || r == -EPERM || r == -EROFS) && rt->cgroups_optional &&
+	    !any_limit(c->spec) && !c->spec->cgroups_path) {
+		c->state.cgroup = NULL; /* nothing was asked for that needs one */
+		return um_state_save(c->dir, &c->state, err);
+	}
 	if (r < 0)
-		return r;
+		return um_error_move(err, &own);
 	UM_FAULT("runtime.create.cgroup");
 	r = um_cgroup_apply(c->cg, &c->spec->limits, err);
 	if (r < 0)
@@ -211,43 +214,6 @@ static int open_namespaces(struct um_init *in, struct um_error *err)
 	return 0;
 }
 
-static int write_map(pid_t pid, const char *file, const struct um_spec_idmap *maps, size_t n,
-		     struct um_error *err)
-{
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(65536);
-	char path[64];
-	int r;
-
-	if (!n)
-		return 0;
-	for (size_t i = 0; i < n; i++)
-		um_buf_addf(&b, "%u %u %u\n", maps[i].container_id, maps[i].host_id, maps[i].size);
-	if (um_buf_error(&b))
-		return um_error_set(err, -E2BIG, "%s: too many mappings", file);
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
-	r = um_io_write_value(AT_FDCWD, path, um_buf_str(&b));
-	return r < 0 ? um_error_errno(err, r, "write %s", file) : 0;
-}
-
-static int write_maps(const struct um_spec *s, pid_t pid, bool *ret_denied, struct um_error *err)
-{
-	char path[64];
-	int r;
-
-	if (!s->n_uid_map && !s->n_gid_map)
-		return 0;
-	if (geteuid() != 0) {
-		/* the kernel takes a group map of the unprivileged only so */
-		snprintf(path, sizeof(path), "/proc/%d/setgroups", pid);
-		r = um_io_write_value(AT_FDCWD, path, "deny");
-		if (r < 0)
-			return um_error_errno(err, r, "write setgroups");
-		*ret_denied = true;
-	}
-	r = write_map(pid, "uid_map", s->uid_map, s->n_uid_map, err);
-	return r < 0 ? r : write_map(pid, "gid_map", s->gid_map, s->n_gid_map, err);
-}
-
 static int time_offsets(const struct um_spec *s, struct um_error *err)
 {
 	char text[160];
@@ -262,6 +228,57 @@ static int time_offsets(const struct um_spec *s, struct um_error *err)
 		 (long long)s->time_boottime_sec, (long long)s->time_boottime_nsec);
 	r = um_io_write_value(AT_FDCWD, "/proc/self/timens_offsets", text);
 	return r < 0 ? um_error_errno(err, r, "linux.timeOffsets") : 0;
+}
+
+#define WITHIN_STACK (1u << 20) /* the init goes on with it */
+
+struct within {
+	struct um_init *in;
+	struct clone_args *args;
+	int result;
+};
+
+/* New namespaces belong to the user namespace that makes them. */
+static int enter_and_clone(void *data)
+{
+	struct within *w = data;
+	int *user = &w->in->ns_fds[UM_NS_USER];
+	int r = setns(*user, CLONE_NEWUSER);
+
+	if (r == 0) {
+		*user = um_close(*user);
+		w->args->flags |= CLONE_PARENT;
+		w->args->exit_signal = 0; /* CLONE_PARENT: that of this process */
+		r = um_sys_clone3(w->args);
+		if (!r)
+			um_init_main(w->in);
+	}
+	w->result = r < 0 ? -errno : r;
+	_exit(0);
+}
+
+/* The init as a child of ours, made by a helper that shares our memory and descriptors and has
+ * entered the user namespace. */
+static int clone_within(struct um_init *in, struct clone_args *args, struct um_error *err)
+{
+	struct within w = {.in = in, .args = args, .result = -EIO};
+	char *stack = mmap(NULL, WITHIN_STACK, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	int pid;
+
+	if (stack == MAP_FAILED)
+		return um_error_errno(err, -errno, "stack");
+	pid = clone(enter_and_clone, stack + WITHIN_STACK,
+		    CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &w);
+	if (pid < 0)
+		w.result = -errno;
+	else
+		waitpid(pid, NULL, 0);
+	munmap(stack, WITHIN_STACK); /* the init has a copy */
+	if (w.result < 0)
+		return um_error_errno(err, w.result, "linux.namespaces: user %s",
+				      in->spec->ns[UM_NS_USER].path);
+	return w.result;
 }
 
 /* clone3 into the namespaces and the cgroup. The pid namespace to join is entered for the one child
@@ -294,11 +311,15 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 		if (own_pid_ns < 0 || setns(in->ns_fds[UM_NS_PID], CLONE_NEWPID) < 0)
 			return um_error_errno(err, -errno, "linux.namespaces: join pid");
 	}
-	r = um_sys_clone3(&args);
-	if (!r)
-		um_init_main(in);
-	if (r < 0)
-		r = um_error_errno(err, -errno, "clone3");
+	if (in->ns_fds[UM_NS_USER] >= 0) {
+		r = clone_within(in, &args, err);
+	} else {
+		r = um_sys_clone3(&args);
+		if (!r)
+			um_init_main(in);
+		if (r < 0)
+			r = um_error_errno(err, -errno, "clone3");
+	}
 	if (own_pid_ns >= 0 && setns(own_pid_ns, CLONE_NEWPID) < 0 && r >= 0)
 		r = um_error_errno(err, -errno, "return to the pid namespace");
 	if (r > 0)
@@ -318,7 +339,7 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 	if (r < 0)
 		return r;
 	UM_FAULT("runtime.create.cloned");
-	r = write_maps(c->spec, (pid_t)c->state.pid, &in->setgroups_denied, err);
+	r = um_idmap_write(c->spec, (pid_t)c->state.pid, &in->setgroups_denied, err);
 	if (r >= 0)
 		r = um_sync_send_pid(c->sync_fd, (int32_t)c->state.pid);
 	while (r >= 0) {
@@ -472,6 +493,9 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 		r = um_seccomp_connect(&c->spec->seccomp, &in.seccomp_fd, err);
 	if (r >= 0)
 		r = open_namespaces(&in, err);
+	if (r >= 0)
+		r = um_idmap_mounts(c->arena, c->spec, c->bundle, in.ns_fds[UM_NS_USER],
+				    &in.mount_fds, err);
 	if (r >= 0 && !run)
 		r = listen_for_start(c->dir, &in.start_fd, err);
 	if (r >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -485,6 +509,8 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	}
 	um_seccomp_release(&in.seccomp);
 	um_close(in.seccomp_fd);
+	for (size_t i = 0; in.mount_fds && i < c->spec->n_mounts; i++)
+		um_close(in.mount_fds[i]);
 	for (int i = 0; i < UM_NS_N; i++)
 		um_close(in.ns_fds[i]);
 	um_close(in.start_fd);

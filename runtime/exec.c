@@ -14,6 +14,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/num.h"
+#include "runtime/affinity.h"
 #include "runtime/console.h"
 #include "runtime/lsm.h"
 #include "runtime/process.h"
@@ -336,7 +337,9 @@ static int enter(struct exec *x, struct um_error *err)
 
 	if (r < 0)
 		return um_error_errno(err, r, "join cgroup %s", x->cg->path);
-	r = oom_score(x, err);
+	r = um_affinity_set(x->process.cpus_final, "final", err);
+	if (r >= 0)
+		r = oom_score(x, err);
 	if (r >= 0)
 		r = um_lsm_set(&x->process, -1, err);
 	if (r < 0)
@@ -455,7 +458,9 @@ static int go(struct exec *x, struct um_error *err)
 		return um_error_errno(err, -errno, "socketpair");
 	x->sync_fd = pair[0];
 	x->child_sync_fd = pair[1];
-	r = clone_child(x, err);
+	r = um_affinity_set(x->process.cpus_initial, "initial", err);
+	if (r >= 0)
+		r = clone_child(x, err);
 	x->child_sync_fd = um_close(x->child_sync_fd);
 	x->listener.socket = um_close(x->listener.socket);
 	if (r < 0)

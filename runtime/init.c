@@ -120,6 +120,7 @@ static int set_up(struct um_init *in, struct um_error *err)
 				 .path = in->rootfs,
 				 .bundle = in->bundle,
 				 .cg = in->cg,
+				 .mount_fds = in->mount_fds,
 				 .cgroup_ns = in->spec->ns[UM_NS_CGROUP].present,
 				 .user_ns = in->spec->ns[UM_NS_USER].present,
 				 .no_pivot = in->no_pivot,

@@ -15,8 +15,9 @@
 #include "base/error.h"
 
 struct um_runtime {
-	const char *root; /* the state folder, absolute; made when absent (0700) */
-	bool no_cgroups;  /* --cgroup-manager disabled: limits are then errors */
+	const char *root;      /* the state folder, absolute; made when absent (0700) */
+	bool no_cgroups;       /* --cgroup-manager disabled: limits are then errors */
+	bool cgroups_optional; /* who may make none goes without, where none is asked for */
 	void (*warn)(void *data, const char *text); /* what the specification wants said; or NULL */
 	void *warn_data;
 };

@@ -24,12 +24,19 @@ struct um_strv {
 	size_t n;
 };
 
+struct um_spec_idmap {
+	uint32_t container_id, host_id, size;
+};
+
 struct um_spec_mount {
 	const char *destination, *type, *source;
 	/* from the options: MOUNT_ATTR_*, for this mount and for all beneath it */
 	uint64_t attr_set, attr_clr, rec_attr_set, rec_attr_clr;
 	uint64_t propagation, rec_propagation; /* MS_SHARED ... or 0 */
-	bool bind, recursive, remount, read_only, tmpcopyup;
+	bool bind, recursive, remount, read_only, tmpcopyup, iversion;
+	bool idmap, idmap_recursive;
+	struct um_spec_idmap *uid_map, *gid_map; /* with idmap; absent: the user namespace's */
+	size_t n_uid_map, n_gid_map;
 	struct um_strv data; /* for the file system */
 };
 
@@ -107,10 +114,6 @@ enum um_ns {
 struct um_spec_ns {
 	bool present;
 	const char *path; /* NULL: a new one */
-};
-
-struct um_spec_idmap {
-	uint32_t container_id, host_id, size;
 };
 
 struct um_spec_device {

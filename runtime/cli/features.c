@@ -82,7 +82,7 @@ static void linux_features(struct um_arena *a, struct um_json *o)
 	um_json_set_bool(a, sub, "enabled", false);
 	um_json_set_bool(a, sub, "schemata", false);
 	um_json_set_bool(a, sub, "monitoring", false);
-	enabled(a, um_json_ensure_obj(a, o, "mountExtensions"), "idmap", false);
+	enabled(a, um_json_ensure_obj(a, o, "mountExtensions"), "idmap", true);
 	enabled(a, o, "netDevices", false);
 }
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/io.h"
@@ -48,7 +49,9 @@ static void help(FILE *to)
 	      "  --log-level error|warn|info|debug    error: no warnings; debug: as --debug\n"
 	      "  --debug                              tell which command runs, too\n"
 	      "  --cgroup-manager cgroupfs|disabled   who makes cgroups [cgroupfs]\n"
-	      "  --rootless true|false|auto           accepted; it is found out\n"
+	      "  --rootless true|false|auto           go without a cgroup that is not asked for "
+	      "and\n"
+	      "                                       may not be made [auto: unless root]\n"
 	      "  --version                            tell the version\n"
 	      "  --help                               tell this; behind a command, its options\n",
 	      to);
@@ -214,6 +217,8 @@ static int global_option(struct um_cli *cli, int c, struct um_error *err)
 		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 					   "--cgroup-manager: \"%.40s\" is not supported", optarg);
 	case OPT_ROOTLESS:
+		if (strcmp(optarg, "auto"))
+			cli->rt.cgroups_optional = !strcmp(optarg, "true");
 		return one_of(optarg, rootless) ? 0
 						: um_cli_usage(err, "--rootless true|false|auto");
 	case 'v':
@@ -258,6 +263,17 @@ static int run_verb(struct um_cli *cli, const struct um_cli_verb *v, int argc, c
 	return v->run(cli, argc, argv, err);
 }
 
+/* Root, and not only of a user namespace. */
+static bool host_root(void)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(65536);
+	unsigned inside, outside, size;
+
+	return geteuid() == 0 && um_io_read_file(AT_FDCWD, "/proc/self/uid_map", &b, NULL) >= 0 &&
+	       sscanf(um_buf_str(&b), "%u %u %u", &inside, &outside, &size) == 3 &&
+	       size == UINT32_MAX;
+}
+
 int main(int argc, char **argv)
 {
 	struct um_error err = UM_ERROR_INIT;
@@ -266,6 +282,7 @@ int main(int argc, char **argv)
 	int c, r = 0;
 
 	cli.rt.warn_data = &cli;
+	cli.rt.cgroups_optional = !host_root();
 	opterr = 0;
 	while (r == 0 && (c = getopt_long(argc, argv, "+hv", global_options, NULL)) != -1)
 		r = c == '?' ? um_cli_bad_option(&err, argv, "--help")

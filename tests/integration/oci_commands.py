@@ -228,7 +228,8 @@ def test_features_are_complete(box):
     assert f["hooks"] == ["prestart", "createRuntime", "createContainer", "startContainer",
                           "poststart", "poststop"], f["hooks"]
     must = {"iversion", "noiversion", "lazytime", "nolazytime", "silent", "loud", "nosymfollow",
-            "rsymfollow", "mand", "nomand", "rro", "rnorelatime"}
+            "rsymfollow", "tmpcopyup", "idmap", "ridmap",
+            "mand", "nomand", "rro", "rnorelatime"}
     assert must <= set(f["mountOptions"]), must - set(f["mountOptions"])
     l = f["linux"]
     assert l["cgroup"] == {"v1": True, "v2": True, "systemd": l["cgroup"]["systemd"],
@@ -239,7 +240,7 @@ def test_features_are_complete(box):
     assert set(s["supportedFlags"]) <= set(s["knownFlags"]) and len(s["knownFlags"]) == 4, s
     assert l["apparmor"]["enabled"] and l["selinux"]["enabled"]
     assert l["intelRdt"]["enabled"] is False and l["netDevices"]["enabled"] is False
-    assert l["mountExtensions"]["idmap"]["enabled"] is False
+    assert l["mountExtensions"]["idmap"]["enabled"] is True
     assert l["memoryPolicy"] == {"modes": [], "flags": []}
     assert f["potentiallyUnsafeConfigAnnotations"] == []
     assert re.match(r"\d+\.\d+\.\d+$", f["annotations"]["io.github.seccomp.libseccomp.version"])

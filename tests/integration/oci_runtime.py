@@ -884,7 +884,7 @@ def test_wrong_configs_are_refused_by_field(box):
                         (("linux", "cgroupsPath"), "/a/../b"),
                         (("linux", "intelRdt"), {"closID": "x"}),
                         (("linux", "mountLabel"), "x"), (("linux", "netDevices"), {"e": {}}),
-                        (("linux", "resources", "network"), {"classID": 1}),
+                        (("linux", "resources", "network"), {"classID": -1}),
                         (("linux", "rootfsPropagation"), "sideways"),
                         (("process", "env"), ["NOEQUALS"]), (("hostname",), 5)):
         with open(box.path("bundle", "config.json"), "w") as f:

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,6 +16,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/num.h"
 #include "runtime/console.h"
 #include "runtime/hooks.h"
 #include "runtime/idmap.h"
@@ -230,55 +230,69 @@ static int time_offsets(const struct um_spec *s, struct um_error *err)
 	return r < 0 ? um_error_errno(err, r, "linux.timeOffsets") : 0;
 }
 
-#define WITHIN_STACK (1u << 20) /* the init goes on with it */
-
-struct within {
-	struct um_init *in;
-	struct clone_args *args;
-	int result;
-};
-
-/* New namespaces belong to the user namespace that makes them. */
-static int enter_and_clone(void *data)
+/* The helper: new namespaces belong to the user namespace that makes them. Its exit status is an
+ * errno. */
+static int enter_and_clone(struct um_init *in, struct clone_args *args, int socket_fd)
 {
-	struct within *w = data;
-	int *user = &w->in->ns_fds[UM_NS_USER];
-	int r = setns(*user, CLONE_NEWUSER);
+	int pidfd = -1, r;
 
-	if (r == 0) {
-		*user = um_close(*user);
-		w->args->flags |= CLONE_PARENT;
-		w->args->exit_signal = 0; /* CLONE_PARENT: that of this process */
-		r = um_sys_clone3(w->args);
-		if (!r)
-			um_init_main(w->in);
+	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
+	args->flags |= CLONE_PARENT;
+	args->exit_signal = 0; /* with CLONE_PARENT: that of this process */
+	if (setns(in->ns_fds[UM_NS_USER], CLONE_NEWUSER) < 0)
+		return errno;
+	in->ns_fds[UM_NS_USER] = um_close(in->ns_fds[UM_NS_USER]);
+	r = um_sys_clone3(args);
+	if (!r) {
+		um_close(socket_fd);
+		um_init_main(in);
 	}
-	w->result = r < 0 ? -errno : r;
-	_exit(0);
+	if (r < 0)
+		return errno;
+	return -um_console_send_fd(socket_fd, pidfd, "pidfd");
 }
 
-/* The init as a child of ours, made by a helper that shares our memory and descriptors and has
- * entered the user namespace. */
-static int clone_within(struct um_init *in, struct clone_args *args, struct um_error *err)
+/* A process by its pidfd, as our own pid namespace numbers it. */
+static int pid_of(int pidfd)
 {
-	struct within w = {.in = in, .args = args, .result = -EIO};
-	char *stack = mmap(NULL, WITHIN_STACK, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-	int pid;
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4096);
+	char path[64], *p;
+	uint64_t pid;
 
-	if (stack == MAP_FAILED)
-		return um_error_errno(err, -errno, "stack");
-	pid = clone(enter_and_clone, stack + WITHIN_STACK,
-		    CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &w);
-	if (pid < 0)
-		w.result = -errno;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	if (um_io_read_file(AT_FDCWD, path, &b, NULL) < 0)
+		return -ESRCH;
+	p = strstr(um_buf_str(&b), "\nPid:\t");
+	if (!p || um_num_u64n(p + 6, strcspn(p + 6, "\n"), INT32_MAX, &pid) < 0)
+		return -ESRCH;
+	return (int)pid;
+}
+
+/* The init as a child of ours (CLONE_PARENT), made by a helper that has entered the user namespace,
+ * which we could not leave again. */
+static int clone_within(struct um_creation *c, struct um_init *in, struct clone_args *args,
+			struct um_error *err)
+{
+	int pair[2], status = 0, pid, r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return um_error_errno(err, -errno, "socketpair");
+	pid = fork();
+	if (!pid) {
+		um_close(pair[0]);
+		_exit(enter_and_clone(in, args, pair[1]));
+	}
+	r = pid < 0 ? -errno : 0;
+	um_close(pair[1]);
+	if (r >= 0 && waitpid(pid, &status, 0) == pid && !(WIFEXITED(status) && !status))
+		r = WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+	if (r < 0)
+		r = um_error_errno(err, r, "linux.namespaces: user %s",
+				   in->spec->ns[UM_NS_USER].path);
 	else
-		waitpid(pid, NULL, 0);
-	munmap(stack, WITHIN_STACK); /* the init has a copy */
-	if (w.result < 0)
-		return um_error_errno(err, w.result, "linux.namespaces: user %s",
-				      in->spec->ns[UM_NS_USER].path);
-	return w.result;
+		r = um_console_receive(pair[0], &c->pidfd, err);
+	um_close(pair[0]);
+	return r < 0 ? r : pid_of(c->pidfd);
 }
 
 /* clone3 into the namespaces and the cgroup. The pid namespace to join is entered for the one child
@@ -312,7 +326,7 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 			return um_error_errno(err, -errno, "linux.namespaces: join pid");
 	}
 	if (in->ns_fds[UM_NS_USER] >= 0) {
-		r = clone_within(in, &args, err);
+		r = clone_within(c, in, &args, err);
 	} else {
 		r = um_sys_clone3(&args);
 		if (!r)

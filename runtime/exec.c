@@ -308,6 +308,8 @@ static int find_namespaces(struct exec *x, struct um_error *err)
 		snprintf(theirs, sizeof(theirs), "/proc/%lld/ns/%s", (long long)x->state.pid,
 			 um_spec_ns_proc(i));
 		snprintf(ours, sizeof(ours), "/proc/self/ns/%s", um_spec_ns_proc(i));
+		if (stat(ours, &b) < 0 && errno == ENOENT)
+			continue; /* not in this kernel */
 		if (stat(theirs, &a) < 0 || stat(ours, &b) < 0)
 			return um_error_set(err, -ESRCH, "container not running");
 		if (a.st_ino != b.st_ino || a.st_dev != b.st_dev)

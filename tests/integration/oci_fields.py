@@ -196,6 +196,19 @@ def test_a_user_namespace_by_path_with_new_namespaces(box):
         up(box)
         r = box.oci("exec", "c", "readlink", "/proc/self/ns/user", ok=True)
         assert r.out.strip() == os.readlink(f"/proc/{p.pid}/ns/user")
+        assert alive(box.state()["pid"])
+        other = Box()
+        try:
+            # Beneath a pid namespace that another process was made in: numbers differ in there.
+            other.ns("user", f"/proc/{p.pid}/ns/user")
+            other.ns("pid", f"/proc/{box.state()['pid']}/ns/pid")
+            other.up()
+            pid = other.state()["pid"]
+            assert "umiak-oci" in read(f"/proc/{pid}/cgroup") or other.name in \
+                read(f"/proc/{pid}/cgroup"), pid
+            assert other.oci("exec", "c", "id", "-u", ok=True).out == "0\n"
+        finally:
+            other.close()
         box.oci("delete", "--force", "c", ok=True)
         box.save("true")
         r = box.oci("run", "--bundle", box.bundle, "--as-sibling", "c")

@@ -518,6 +518,10 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 	}
 	if (fchdir(r->fd) < 0)
 		return um_error_errno(err, -errno, "enter the root file system");
+	/* what becomes of / from here on is not for the host */
+	e = wants_shared(r) ? part_from_peers("/", err) : 0;
+	if (e < 0)
+		return e;
 	if (r->no_pivot) {
 		if (move_mount(r->fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
 		    chroot(".") < 0)
@@ -526,10 +530,6 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 		_cleanup_close_ int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		struct mount_attr slave = {.propagation = MS_SLAVE};
 
-		/* the root's own mount must not be shared for that; its peers are copies of ours */
-		e = wants_shared(r) ? part_from_peers("/", err) : 0;
-		if (e < 0)
-			return e;
 		/* the old root ends up below the new one, from where it is taken away */
 		if (syscall(SYS_pivot_root, ".", ".") < 0)
 			return um_error_errno(err, -errno, "pivot_root");

@@ -182,6 +182,23 @@ def test_rootfs_propagation(box):
         sh("umount", "-l", vol)
 
 
+def test_a_shared_root_stays_out_of_the_host(box):
+    def host():
+        return [l.split()[3:6] for l in read("/proc/self/mountinfo").splitlines()]
+    sh("mount", "--make-rshared", "/")
+    try:
+        before = host()
+        for value in ("shared", "rshared", "rslave"):
+            for flags in ((), ("--no-pivot",)):
+                box.linux["rootfsPropagation"] = value
+                r = box.run("mkdir -p /tmp/x; test -x /bin/busybox", *flags)
+                assert r.rc == 0, (value, flags, r)
+                assert host() == before, (value, flags, set(map(tuple, host())) ^
+                                          set(map(tuple, before)))
+    finally:
+        sh("mount", "--make-rprivate", "/")
+
+
 # ---- namespaces
 
 def test_a_user_namespace_by_path_with_new_namespaces(box):

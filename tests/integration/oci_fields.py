@@ -185,6 +185,8 @@ def test_rootfs_propagation(box):
 def test_a_shared_root_stays_out_of_the_host(box):
     def host():
         return [l.split()[3:6] for l in read("/proc/self/mountinfo").splitlines()]
+    # The root on a mount of its own: else what parts that from its peers parts / as well.
+    sh("mount", "--bind", box.root, box.root)
     sh("mount", "--make-rshared", "/")
     try:
         before = host()
@@ -197,6 +199,7 @@ def test_a_shared_root_stays_out_of_the_host(box):
                                           set(map(tuple, before)))
     finally:
         sh("mount", "--make-rprivate", "/")
+        sh("umount", box.root)
 
 
 # ---- namespaces

@@ -112,6 +112,10 @@ struct um_cgroup_throttle {
 	int kind; /* 0 read bps, 1 write bps, 2 read iops, 3 write iops */
 };
 
+struct um_cgroup_weight { /* of one block device, 10..1000 */
+	uint64_t major, minor, weight;
+};
+
 /* linux.resources of the OCI runtime specification. Strings are borrowed. */
 struct um_cgroup_limits {
 	int64_t cpu_shares;	/* v1 scale, 2..262144 */
@@ -126,14 +130,20 @@ struct um_cgroup_limits {
 	int64_t memory_kernel_tcp_bytes;   /* v1 only */
 	int64_t memory_swappiness;	   /* v1 only */
 	int64_t memory_disable_oom_killer; /* 1: v1 only */
+	int64_t memory_check_before;	   /* 1: refuse a limit below what is used already */
 	int64_t pids;
 	int64_t io_weight, io_leaf_weight;
+	const struct um_cgroup_weight *io_weights;
+	size_t n_io_weights;
 	const struct um_cgroup_throttle *throttles;
 	size_t n_throttles;
 	const struct um_cgroup_pair *hugepages; /* "2MB" -> bytes */
 	size_t n_hugepages;
 	const struct um_cgroup_pair *unified; /* v2 files */
 	size_t n_unified;
+	int64_t net_class_id;			     /* v1 only */
+	const struct um_cgroup_pair *net_priorities; /* interface -> priority; v1 only */
+	size_t n_net_priorities;
 };
 void um_cgroup_limits_init(struct um_cgroup_limits *l);
 /* Writes the limits that are set. A limit that cannot be enforced is -EOPNOTSUPP with the

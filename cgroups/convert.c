@@ -6,6 +6,7 @@ void um_cgroup_limits_init(struct um_cgroup_limits *l)
 {
 	*l = (struct um_cgroup_limits){
 		.cpu_shares = UM_CG_UNSET,
+		.net_class_id = UM_CG_UNSET,
 		.cpu_quota_usec = UM_CG_UNSET,
 		.cpu_period_usec = UM_CG_UNSET,
 		.cpu_burst_usec = UM_CG_UNSET,

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
 
@@ -188,6 +189,20 @@ static int apply_memory_v1(const struct um_cgroup *cg, int fd, const struct um_c
 	return put_value(cg, swap_first ? &limit : &swap, err);
 }
 
+/* v1 refuses such a limit itself, after it has tried to make room. */
+static int check_memory(int fd, const struct um_cgroup_limits *l, struct um_error *err)
+{
+	uint64_t now;
+
+	if (l->memory_check_before <= 0 || l->memory_bytes <= 0 ||
+	    um_cgroup_read_u64(fd, "memory.current", &now) < 0 || now <= (uint64_t)l->memory_bytes)
+		return 0;
+	return um_error_set(err, -EBUSY,
+			    "memory.limit: %" PRIu64 " bytes are used already "
+			    "(checkBeforeUpdate)",
+			    now);
+}
+
 static int apply_memory(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
 			struct um_error *err)
 {
@@ -217,12 +232,33 @@ static int apply_memory(const struct um_cgroup *cg, const struct um_cgroup_limit
 			    0)
 			return um_error_set(err, -EINVAL,
 					    "memory.swap: less than memory.limit, or no limit set");
+		r = v2 ? check_memory(fd, l, err) : 0;
+		if (r < 0)
+			return r;
 		r = v2 ? put_values(cg, v2_limits, UM_ARRAY_LEN(v2_limits), err)
 		       : apply_memory_v1(cg, fd, l, err);
 		if (r < 0)
 			return r;
 	}
 	return put_values(cg, more, UM_ARRAY_LEN(more), err);
+}
+
+static int apply_io_weights(const struct um_cgroup *cg, int fd, bool v2,
+			    const struct um_cgroup_limits *l, struct um_error *err)
+{
+	char text[96];
+
+	for (size_t i = 0; i < l->n_io_weights; i++) {
+		const struct um_cgroup_weight *w = &l->io_weights[i];
+		int r;
+
+		snprintf(text, sizeof(text), "%" PRIu64 ":%" PRIu64 " %" PRIu64, w->major, w->minor,
+			 v2 ? um_cgroup_io_weight_of_blkio(w->weight) : w->weight);
+		r = put(cg, UM_CG_IO, fd, v2 ? "io.weight" : "blkio.weight_device", text, err);
+		if (r < 0)
+			return um_error_wrap(err, r, "blockIO.weightDevice");
+	}
+	return 0;
 }
 
 static int apply_io(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
@@ -236,7 +272,8 @@ static int apply_io(const struct um_cgroup *cg, const struct um_cgroup_limits *l
 	bool v2 = false;
 	int fd = -1, r;
 
-	if (l->io_weight != UM_CG_UNSET || l->io_leaf_weight != UM_CG_UNSET || l->n_throttles) {
+	if (l->io_weight != UM_CG_UNSET || l->io_leaf_weight != UM_CG_UNSET || l->n_throttles ||
+	    l->n_io_weights) {
 		r = where(cg, UM_CG_IO, "blockIO", &fd, &v2, err);
 		if (r < 0)
 			return r;
@@ -253,6 +290,9 @@ static int apply_io(const struct um_cgroup *cg, const struct um_cgroup_limits *l
 		if (r < 0)
 			return um_error_wrap(err, r, "blockIO.weight");
 	}
+	r = apply_io_weights(cg, fd, v2, l, err);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < l->n_throttles; i++) {
 		const struct um_cgroup_throttle *t = &l->throttles[i];
 
@@ -280,6 +320,14 @@ static int apply_files(const struct um_cgroup *cg, const struct um_cgroup_limits
 		r = where(cg, UM_CG_HUGETLB, "hugepageLimits", &fd, &is_v2, err);
 		if (r < 0)
 			return r;
+		/* pages that are reserved count as pages that are used; Linux 5.7 */
+		snprintf(file, sizeof(file), "hugetlb.%s.rsvd.%s", l->hugepages[i].key,
+			 is_v2 ? "max" : "limit_in_bytes");
+		if (faccessat(fd, file, F_OK, 0) == 0) {
+			r = put(cg, UM_CG_HUGETLB, fd, file, l->hugepages[i].value, err);
+			if (r < 0)
+				return r;
+		}
 		if (snprintf(file, sizeof(file), "hugetlb.%s.%s", l->hugepages[i].key,
 			     is_v2 ? "max" : "limit_in_bytes") >= (int)sizeof(file))
 			return um_error_set(err, -EINVAL, "hugepageLimits: pageSize is too long");
@@ -303,6 +351,32 @@ static int apply_files(const struct um_cgroup *cg, const struct um_cgroup_limits
 	return 0;
 }
 
+/* v2 has neither; there, BPF programs and the firewall match cgroups. */
+static int apply_network(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
+			 struct um_error *err)
+{
+	const struct value_file class = {UM_CG_NET_CLS, "network.classID", "net_cls.classid", NULL,
+					 l->net_class_id};
+	char text[64];
+	int r = put_value(cg, &class, err);
+
+	for (size_t i = 0; r >= 0 && i < l->n_net_priorities; i++) {
+		const struct um_cgroup_pair *p = &l->net_priorities[i];
+		bool v2;
+		int fd;
+
+		r = where(cg, UM_CG_NET_PRIO, "network.priorities", &fd, &v2, err);
+		if (r < 0)
+			return r;
+		if (snprintf(text, sizeof(text), "%s %s", p->key, p->value) >= (int)sizeof(text))
+			return um_error_set(err, -EINVAL, "network.priorities: name is too long");
+		r = put(cg, UM_CG_NET_PRIO, fd, "net_prio.ifpriomap", text, err);
+		if (r < 0)
+			return um_error_wrap(err, r, "network.priorities[%zu]", i);
+	}
+	return r;
+}
+
 int um_cgroup_apply(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
 		    struct um_error *err)
 {
@@ -320,5 +394,7 @@ int um_cgroup_apply(const struct um_cgroup *cg, const struct um_cgroup_limits *l
 		r = apply_io(cg, l, err);
 	if (r >= 0)
 		r = apply_files(cg, l, err);
+	if (r >= 0)
+		r = apply_network(cg, l, err);
 	return r;
 }

@@ -26,18 +26,17 @@ int um_console_connect(const char *path, int *ret, struct um_error *err)
 	if (fd < 0)
 		return um_error_errno(err, -errno, "socket");
 	if (strlen(path) >= sizeof(a.sun_path))
-		return um_error_errno(err, -ENAMETOOLONG, "console socket %s", path);
+		return um_error_errno(err, -ENAMETOOLONG, "socket %s", path);
 	strcpy(a.sun_path, path);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		return um_error_errno(err, -errno, "console socket %s", path);
+		return um_error_errno(err, -errno, "socket %s", path);
 	*ret = TAKE_FD(fd);
 	return 0;
 }
 
-static int send_fd(int socket_fd, int fd)
+int um_console_send_fd(int socket_fd, int fd, const char *name)
 {
-	char name[] = "/dev/ptmx";
-	struct iovec iov = {name, sizeof(name) - 1};
+	struct iovec iov = {(void *)(uintptr_t)name, strlen(name)};
 	union {
 		struct cmsghdr h;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -105,7 +104,7 @@ int um_console_setup(int devpts_dir, const struct um_spec_process *p, int socket
 		return um_error_errno(err, -errno, "process.consoleSize");
 	if (p->uid && fchown(slave, p->uid, (gid_t)-1) < 0)
 		return um_error_errno(err, -errno, "owner of the terminal");
-	r = send_fd(socket_fd, master);
+	r = um_console_send_fd(socket_fd, master, "/dev/ptmx");
 	if (r < 0)
 		return um_error_errno(err, r, "send the terminal to the console socket");
 	*ret_slave = TAKE_FD(slave);
@@ -120,6 +119,20 @@ int um_console_become(int slave, struct um_error *err)
 		if (dup2(slave, i) < 0)
 			return um_error_errno(err, -errno, "dup the terminal");
 	return 0;
+}
+
+int um_console_send_pidfd(const char *path, int pidfd, struct um_error *err)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (!path)
+		return 0;
+	r = um_console_connect(path, &fd, err);
+	if (r < 0)
+		return um_error_wrap(err, r, "--pidfd-socket");
+	r = um_console_send_fd(fd, pidfd, "pidfd");
+	return r < 0 ? um_error_errno(err, r, "--pidfd-socket: send to %s", path) : 0;
 }
 
 static int mount_console(struct um_rootfs *r, int slave, struct um_error *err)

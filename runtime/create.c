@@ -16,9 +16,12 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/num.h"
 #include "runtime/console.h"
 #include "runtime/hooks.h"
+#include "runtime/idmap.h"
 #include "runtime/init.h"
+#include "runtime/lsm.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
 #include "runtime/sys.h"
@@ -102,20 +105,16 @@ static int load(struct um_creation *c, const struct um_runtime_create *opts, str
 static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
 			     bool run, struct um_error *err)
 {
-	bool others_new = false;
-
-	for (int i = 0; i < UM_NS_N; i++)
-		others_new = others_new || (i != UM_NS_USER && i != UM_NS_CGROUP &&
-					    s->ns[i].present && !s->ns[i].path);
-	if (s->ns[UM_NS_USER].path && others_new)
-		return um_error_set_reason(
-			err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
-			"linux.namespaces: a user namespace by path together with "
-			"new namespaces is not supported");
+	if (s->ns[UM_NS_USER].path && opts->as_sibling)
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "--as-sibling: a user namespace by path is not "
+					   "supported with it");
 	if (s->ns[UM_NS_MOUNT].path)
 		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 					   "linux.namespaces: a mount namespace by path is not "
 					   "supported");
+	if (um_lsm_check(&s->process, s->mount_label, err) < 0)
+		return -EOPNOTSUPP;
 	if (s->process.terminal && !opts->console_socket && (!run || opts->detach))
 		return um_error_set(
 			err, -EINVAL,
@@ -132,6 +131,7 @@ static bool any_limit(const struct um_spec *s)
 
 	um_cgroup_limits_init(&none);
 	none.memory_disable_oom_killer = s->limits.memory_disable_oom_killer;
+	none.memory_check_before = s->limits.memory_check_before;
 	return memcmp(&none, &s->limits, sizeof(none)) || s->limits.memory_disable_oom_killer > 0;
 }
 
@@ -159,6 +159,7 @@ static int check_cgroup_unused(const struct um_cgroups *host, const char *path,
 
 static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struct um_error *err)
 {
+	struct um_error own = UM_ERROR_INIT;
 	int r;
 
 	if (!c->state.cgroup) {
@@ -168,9 +169,14 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 					    rt->no_cgroups ? "--cgroup-manager disabled" : "none");
 		return 0;
 	}
-	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, NULL, err);
+	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, NULL, &own);
+	if ((r == -EACCES || r == -EPERM || r == -EROFS) && rt->cgroups_optional &&
+	    !any_limit(c->spec) && !c->spec->cgroups_path) {
+		c->state.cgroup = NULL; /* nothing was asked for that needs one */
+		return um_state_save(c->dir, &c->state, err);
+	}
 	if (r < 0)
-		return r;
+		return um_error_move(err, &own);
 	UM_FAULT("runtime.create.cgroup");
 	r = um_cgroup_apply(c->cg, &c->spec->limits, err);
 	if (r < 0)
@@ -208,43 +214,6 @@ static int open_namespaces(struct um_init *in, struct um_error *err)
 	return 0;
 }
 
-static int write_map(pid_t pid, const char *file, const struct um_spec_idmap *maps, size_t n,
-		     struct um_error *err)
-{
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(65536);
-	char path[64];
-	int r;
-
-	if (!n)
-		return 0;
-	for (size_t i = 0; i < n; i++)
-		um_buf_addf(&b, "%u %u %u\n", maps[i].container_id, maps[i].host_id, maps[i].size);
-	if (um_buf_error(&b))
-		return um_error_set(err, -E2BIG, "%s: too many mappings", file);
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
-	r = um_io_write_value(AT_FDCWD, path, um_buf_str(&b));
-	return r < 0 ? um_error_errno(err, r, "write %s", file) : 0;
-}
-
-static int write_maps(const struct um_spec *s, pid_t pid, bool *ret_denied, struct um_error *err)
-{
-	char path[64];
-	int r;
-
-	if (!s->n_uid_map && !s->n_gid_map)
-		return 0;
-	if (geteuid() != 0) {
-		/* the kernel takes a group map of the unprivileged only so */
-		snprintf(path, sizeof(path), "/proc/%d/setgroups", pid);
-		r = um_io_write_value(AT_FDCWD, path, "deny");
-		if (r < 0)
-			return um_error_errno(err, r, "write setgroups");
-		*ret_denied = true;
-	}
-	r = write_map(pid, "uid_map", s->uid_map, s->n_uid_map, err);
-	return r < 0 ? r : write_map(pid, "gid_map", s->gid_map, s->n_gid_map, err);
-}
-
 static int time_offsets(const struct um_spec *s, struct um_error *err)
 {
 	char text[160];
@@ -259,6 +228,71 @@ static int time_offsets(const struct um_spec *s, struct um_error *err)
 		 (long long)s->time_boottime_sec, (long long)s->time_boottime_nsec);
 	r = um_io_write_value(AT_FDCWD, "/proc/self/timens_offsets", text);
 	return r < 0 ? um_error_errno(err, r, "linux.timeOffsets") : 0;
+}
+
+/* The helper: new namespaces belong to the user namespace that makes them. Its exit status is an
+ * errno. */
+static int enter_and_clone(struct um_init *in, struct clone_args *args, int socket_fd)
+{
+	int pidfd = -1, r;
+
+	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
+	args->flags |= CLONE_PARENT;
+	args->exit_signal = 0; /* with CLONE_PARENT: that of this process */
+	if (setns(in->ns_fds[UM_NS_USER], CLONE_NEWUSER) < 0)
+		return errno;
+	in->ns_fds[UM_NS_USER] = um_close(in->ns_fds[UM_NS_USER]);
+	r = um_sys_clone3(args);
+	if (!r) {
+		um_close(socket_fd);
+		um_init_main(in);
+	}
+	if (r < 0)
+		return errno;
+	return -um_console_send_fd(socket_fd, pidfd, "pidfd");
+}
+
+/* A process by its pidfd, as our own pid namespace numbers it. */
+static int pid_of(int pidfd)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4096);
+	char path[64], *p;
+	uint64_t pid;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	if (um_io_read_file(AT_FDCWD, path, &b, NULL) < 0)
+		return -ESRCH;
+	p = strstr(um_buf_str(&b), "\nPid:\t");
+	if (!p || um_num_u64n(p + 6, strcspn(p + 6, "\n"), INT32_MAX, &pid) < 0)
+		return -ESRCH;
+	return (int)pid;
+}
+
+/* The init as a child of ours (CLONE_PARENT), made by a helper that has entered the user namespace,
+ * which we could not leave again. */
+static int clone_within(struct um_creation *c, struct um_init *in, struct clone_args *args,
+			struct um_error *err)
+{
+	int pair[2], status = 0, pid, r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return um_error_errno(err, -errno, "socketpair");
+	pid = fork();
+	if (!pid) {
+		um_close(pair[0]);
+		_exit(enter_and_clone(in, args, pair[1]));
+	}
+	r = pid < 0 ? -errno : 0;
+	um_close(pair[1]);
+	if (r >= 0 && waitpid(pid, &status, 0) == pid && !(WIFEXITED(status) && !status))
+		r = WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+	if (r < 0)
+		r = um_error_errno(err, r, "linux.namespaces: user %s",
+				   in->spec->ns[UM_NS_USER].path);
+	else
+		r = um_console_receive(pair[0], &c->pidfd, err);
+	um_close(pair[0]);
+	return r < 0 ? r : pid_of(c->pidfd);
 }
 
 /* clone3 into the namespaces and the cgroup. The pid namespace to join is entered for the one child
@@ -291,11 +325,15 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 		if (own_pid_ns < 0 || setns(in->ns_fds[UM_NS_PID], CLONE_NEWPID) < 0)
 			return um_error_errno(err, -errno, "linux.namespaces: join pid");
 	}
-	r = um_sys_clone3(&args);
-	if (!r)
-		um_init_main(in);
-	if (r < 0)
-		r = um_error_errno(err, -errno, "clone3");
+	if (in->ns_fds[UM_NS_USER] >= 0) {
+		r = clone_within(c, in, &args, err);
+	} else {
+		r = um_sys_clone3(&args);
+		if (!r)
+			um_init_main(in);
+		if (r < 0)
+			r = um_error_errno(err, -errno, "clone3");
+	}
 	if (own_pid_ns >= 0 && setns(own_pid_ns, CLONE_NEWPID) < 0 && r >= 0)
 		r = um_error_errno(err, -errno, "return to the pid namespace");
 	if (r > 0)
@@ -315,7 +353,7 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 	if (r < 0)
 		return r;
 	UM_FAULT("runtime.create.cloned");
-	r = write_maps(c->spec, (pid_t)c->state.pid, &in->setgroups_denied, err);
+	r = um_idmap_write(c->spec, (pid_t)c->state.pid, &in->setgroups_denied, err);
 	if (r >= 0)
 		r = um_sync_send_pid(c->sync_fd, (int32_t)c->state.pid);
 	while (r >= 0) {
@@ -448,6 +486,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .sync_fd = -1,
 			     .start_fd = -1,
 			     .seccomp_fd = -1,
+			     .proc_fd = -1,
 			     .console_fd = console_fd,
 			     .rootfs = c->rootfs,
 			     .bundle = c->bundle,
@@ -468,6 +507,9 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 		r = um_seccomp_connect(&c->spec->seccomp, &in.seccomp_fd, err);
 	if (r >= 0)
 		r = open_namespaces(&in, err);
+	if (r >= 0)
+		r = um_idmap_mounts(c->arena, c->spec, c->bundle, in.ns_fds[UM_NS_USER],
+				    &in.mount_fds, err);
 	if (r >= 0 && !run)
 		r = listen_for_start(c->dir, &in.start_fd, err);
 	if (r >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -481,6 +523,8 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	}
 	um_seccomp_release(&in.seccomp);
 	um_close(in.seccomp_fd);
+	for (size_t i = 0; in.mount_fds && i < c->spec->n_mounts; i++)
+		um_close(in.mount_fds[i]);
 	for (int i = 0; i < UM_NS_N; i++)
 		um_close(in.ns_fds[i]);
 	um_close(in.start_fd);
@@ -491,6 +535,8 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	UM_FAULT("runtime.create.saved");
 	if (r >= 0)
 		r = write_pid_file(opts, c->state.pid, err);
+	if (r >= 0)
+		r = um_console_send_pidfd(opts->pidfd_socket, c->pidfd, err);
 	return r;
 }
 

@@ -79,6 +79,10 @@ um_must_check int um_decode_linux(struct um_decoder *d, const struct um_json *no
 um_must_check int um_decode_resources(struct um_decoder *d, const struct um_json *node, void *spec);
 um_must_check int um_decode_seccomp(struct um_decoder *d, const struct um_json *node, void *spec);
 um_must_check int um_decode_process(struct um_decoder *d, const struct um_json *node, void *proc);
+um_must_check int um_decode_idmap(struct um_decoder *d, const struct um_json *node, void *idmap);
 um_must_check int um_decode_mount(struct um_decoder *d, const struct um_json *node, void *mount);
+/* A security label; an empty one is none. */
+um_must_check int um_decode_label(struct um_decoder *d, const struct um_json *node,
+				  const char **ret);
 
 #endif

@@ -14,7 +14,9 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/num.h"
+#include "runtime/affinity.h"
 #include "runtime/console.h"
+#include "runtime/lsm.h"
 #include "runtime/process.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp.h"
@@ -148,6 +150,10 @@ static int from_options(struct exec *x, const struct um_runtime_exec *o, struct 
 		p->n_additional_gids = o->n_gids;
 	}
 	p->no_new_privileges = p->no_new_privileges || o->no_new_privs;
+	if (o->selinux_label)
+		p->selinux_label = o->selinux_label;
+	if (o->apparmor_profile)
+		p->apparmor_profile = o->apparmor_profile;
 	for (size_t i = 0; i < o->n_caps; i++) {
 		int cap = um_spec_cap(o->caps[i]);
 
@@ -193,6 +199,8 @@ static int check_options(const struct um_runtime_exec *o, struct um_error *err)
 		       {o->n_caps, "--cap"},
 		       {o->n_gids, "--additional-gids"},
 		       {o->tty, "--tty"},
+		       {o->selinux_label, "--process-label"},
+		       {o->apparmor_profile, "--apparmor"},
 		       {o->no_new_privs, "--no-new-privs"}};
 
 	for (size_t i = 0; o->process_file && i < UM_ARRAY_LEN(options); i++)
@@ -200,6 +208,51 @@ static int check_options(const struct um_runtime_exec *o, struct um_error *err)
 			return um_error_set(err, -EINVAL, "exec: %s cannot be given with --process",
 					    options[i].name);
 	return 0;
+}
+
+/* A group beneath the container's must stand in every hierarchy in which the container has one: a
+ * limit would be lost otherwise. */
+static int open_sub_cgroup(struct exec *x, const char *sub, struct um_error *err)
+{
+	_cleanup_(um_cgroup_freep) struct um_cgroup *own = x->cg;
+	char path[PATH_MAX];
+	int r;
+
+	x->cg = NULL;
+	if (strchr(sub, ':'))
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "--cgroup: a path for single controllers is not "
+					   "supported");
+	sub += strspn(sub, "/");
+	r = um_io_path(path, sizeof(path), "%s/%s", x->state.cgroup, sub);
+	if (r >= 0)
+		r = um_cgroup_check_path(path, err);
+	if (r >= 0)
+		r = um_cgroup_open(x->host, path, &x->cg, err);
+	if (r < 0)
+		return um_error_wrap(err, r, "--cgroup %s", sub);
+	for (size_t i = 0; i < x->host->n; i++)
+		if (own->fds[i] >= 0 && x->cg->fds[i] < 0)
+			return um_error_set(err, -ENOENT,
+					    "--cgroup %s: does not exist in hierarchy \"%s\"", sub,
+					    x->host->h[i].name);
+	return 0;
+}
+
+static int open_cgroup(struct exec *x, const struct um_runtime_exec *o, struct um_error *err)
+{
+	int r;
+
+	if (!x->state.cgroup)
+		return o->cgroup ? um_error_set(err, -EINVAL,
+						"--cgroup: container %s has no cgroup", o->id)
+				 : 0;
+	r = um_cgroups_open(&x->host, err);
+	if (r >= 0)
+		r = um_cgroup_open(x->host, x->state.cgroup, &x->cg, err);
+	if (r >= 0 && o->cgroup && strspn(o->cgroup, "/") < strlen(o->cgroup))
+		r = open_sub_cgroup(x, o->cgroup, err);
+	return r < 0 ? r : um_cgroup_prepare_join(x->cg, err);
 }
 
 static int load(struct exec *x, const struct um_runtime *rt, const struct um_runtime_exec *o,
@@ -214,6 +267,8 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 		r = um_state_load(dir, o->id, x->arena, &x->state, err);
 	if (r < 0)
 		return r;
+	if (x->state.status == UM_RUNTIME_PAUSED && o->ignore_paused)
+		x->state.status = UM_RUNTIME_RUNNING;
 	if (x->state.status != UM_RUNTIME_RUNNING && x->state.status != UM_RUNTIME_CREATED)
 		return um_error_set(err, -ESRCH,
 				    x->state.status == UM_RUNTIME_PAUSED
@@ -227,6 +282,8 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	if (r < 0)
 		return r;
 	r = o->process_file ? from_file(x, o->process_file, err) : from_options(x, o, err);
+	if (r >= 0)
+		r = um_lsm_check(&x->process, NULL, err);
 	if (r < 0)
 		return r;
 	if (!x->process.terminal && o->console_socket)
@@ -234,13 +291,7 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 				    "--console-socket is for processes with a terminal");
 	if (x->process.terminal && !o->console_socket && o->detach)
 		return um_error_set(err, -EINVAL, "a detached terminal needs --console-socket");
-	if (x->state.cgroup) {
-		r = um_cgroups_open(&x->host, err);
-		if (r >= 0)
-			r = um_cgroup_open(x->host, x->state.cgroup, &x->cg, err);
-		if (r >= 0)
-			r = um_cgroup_prepare_join(x->cg, err);
-	}
+	r = open_cgroup(x, o, err);
 	if (r >= 0)
 		r = um_seccomp_load(rt->root, um_json_path(x->spec->json, "linux.seccomp"),
 				    &x->spec->seccomp, &x->seccomp, err);
@@ -257,6 +308,8 @@ static int find_namespaces(struct exec *x, struct um_error *err)
 		snprintf(theirs, sizeof(theirs), "/proc/%lld/ns/%s", (long long)x->state.pid,
 			 um_spec_ns_proc(i));
 		snprintf(ours, sizeof(ours), "/proc/self/ns/%s", um_spec_ns_proc(i));
+		if (stat(ours, &b) < 0 && errno == ENOENT)
+			continue; /* not in this kernel */
 		if (stat(theirs, &a) < 0 || stat(ours, &b) < 0)
 			return um_error_set(err, -ESRCH, "container not running");
 		if (a.st_ino != b.st_ino || a.st_dev != b.st_dev)
@@ -286,7 +339,11 @@ static int enter(struct exec *x, struct um_error *err)
 
 	if (r < 0)
 		return um_error_errno(err, r, "join cgroup %s", x->cg->path);
-	r = oom_score(x, err);
+	r = um_affinity_set(x->process.cpus_final, "final", err);
+	if (r >= 0)
+		r = oom_score(x, err);
+	if (r >= 0)
+		r = um_lsm_set(&x->process, -1, err);
 	if (r < 0)
 		return r;
 	if (flags && setns(x->init_pidfd, (int)flags) < 0)
@@ -403,7 +460,9 @@ static int go(struct exec *x, struct um_error *err)
 		return um_error_errno(err, -errno, "socketpair");
 	x->sync_fd = pair[0];
 	x->child_sync_fd = pair[1];
-	r = clone_child(x, err);
+	r = um_affinity_set(x->process.cpus_initial, "initial", err);
+	if (r >= 0)
+		r = clone_child(x, err);
 	x->child_sync_fd = um_close(x->child_sync_fd);
 	x->listener.socket = um_close(x->listener.socket);
 	if (r < 0)
@@ -453,6 +512,8 @@ static int run(struct exec *x, const struct um_runtime_exec *o, struct um_error 
 	r = go(x, err);
 	if (r >= 0)
 		r = pid_file(o->pid_file, x->pid, err);
+	if (r >= 0)
+		r = um_console_send_pidfd(o->pidfd_socket, x->pidfd, err);
 	if (r < 0 || o->detach)
 		return r;
 	if (local < 0)

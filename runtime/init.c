@@ -18,6 +18,7 @@
 #include "base/io.h"
 #include "runtime/console.h"
 #include "runtime/hooks.h"
+#include "runtime/lsm.h"
 #include "runtime/process.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
@@ -119,6 +120,7 @@ static int set_up(struct um_init *in, struct um_error *err)
 				 .path = in->rootfs,
 				 .bundle = in->bundle,
 				 .cg = in->cg,
+				 .mount_fds = in->mount_fds,
 				 .cgroup_ns = in->spec->ns[UM_NS_CGROUP].present,
 				 .user_ns = in->spec->ns[UM_NS_USER].present,
 				 .no_pivot = in->no_pivot,
@@ -151,6 +153,10 @@ static int set_up(struct um_init *in, struct um_error *err)
 		r = um_rootfs_sysctl(&root, err);
 	if (r >= 0)
 		r = um_rootfs_mask(&root, err);
+	if (r >= 0 && um_lsm_wanted(&in->spec->process)) {
+		r = um_rootfs_open_proc(&root, err);
+		in->proc_fd = TAKE_FD(root.proc_fd);
+	}
 	root.proc_fd = um_close(root.proc_fd);
 	if (r >= 0)
 		r = um_rootfs_enter(&root, err);
@@ -193,6 +199,9 @@ static int run_program(struct um_init *in, struct um_error *err)
 	int r = um_hooks_run(&in->spec->hooks[UM_HOOK_START_CONTAINER], "startContainer",
 			     in->state_json, err);
 
+	/* not before the hooks, which would get it */
+	if (r >= 0 && in->proc_fd >= 0)
+		r = um_lsm_set(&in->spec->process, in->proc_fd, err);
 	return r < 0 ? r : um_process_start(&start, err);
 }
 
@@ -257,7 +266,7 @@ void um_init_main(struct um_init *in)
 	if (r >= 0 && in->spec->has_process)
 		r = um_process_find(&in->spec->process, path, sizeof(path), &err);
 	if (r >= 0) {
-		const int keep[] = {in->sync_fd, in->start_fd, in->seccomp_fd};
+		const int keep[] = {in->sync_fd, in->start_fd, in->seccomp_fd, in->proc_fd};
 
 		r = keep_only(3 + in->preserve_fds, keep, UM_ARRAY_LEN(keep));
 		if (r < 0)

@@ -19,6 +19,8 @@ struct um_init {
 	int state_dir_fd;    /* closed with it */
 	int start_fd;	     /* listening socket that `start` connects to; -1: go on at once */
 	int console_fd;	     /* connected console socket, -1: none */
+	int *mount_fds;	     /* one for each mount, see um_idmap_mounts(); or NULL */
+	int proc_fd;	     /* for security labels; -1: none are set */
 	int ns_fds[UM_NS_N]; /* namespaces to join, -1 */
 	const char *rootfs, *bundle;
 	const char *state_json;	  /* for the hooks that the init runs */

@@ -1,4 +1,4 @@
-/* start, kill, delete, state, list, pause, resume, ps, update. */
+/* start, kill, delete, state, list, pause, resume, ps. */
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -246,41 +246,6 @@ int um_runtime_ps(const struct um_runtime *rt, const char *id, pid_t **ret, size
 		return r;
 	r = open_cgroup(&s, &host, &cg, err);
 	return r < 0 ? r : um_cgroup_pids(cg, ret, ret_n, err);
-}
-
-int um_runtime_update(const struct um_runtime *rt, const char *id, const char *json, size_t len,
-		      struct um_error *err)
-{
-	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
-	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
-	_cleanup_arena_ struct um_arena *a = um_arena_new(16u << 20);
-	_cleanup_close_ int dir = -1;
-	struct um_runtime_state s;
-	struct um_spec *spec;
-	struct um_json *node;
-	int r;
-
-	spec = a ? um_arena_new_of(a, struct um_spec) : NULL;
-	if (!spec)
-		return -ENOMEM;
-	um_cgroup_limits_init(&spec->limits);
-	r = um_json_parse(a, json, len, NULL, &node, err);
-	if (r >= 0)
-		r = um_spec_decode_resources(a, node, spec, err);
-	if (r >= 0)
-		r = um_state_lock(rt, id, &dir, err);
-	if (r >= 0)
-		r = um_state_load(dir, id, a, &s, err);
-	if (r < 0)
-		return r;
-	if (s.status == UM_RUNTIME_STOPPED)
-		return um_error_set(err, -ESRCH, "container not running");
-	r = open_cgroup(&s, &host, &cg, err);
-	if (r >= 0)
-		r = um_cgroup_apply(cg, &spec->limits, err);
-	if (r >= 0 && spec->n_device_rules)
-		r = um_runtime_device_rules(cg, spec, err);
-	return r;
 }
 
 int um_runtime_list(const struct um_runtime *rt, struct um_arena *a, struct um_runtime_state **ret,

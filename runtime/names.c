@@ -144,6 +144,8 @@ enum option_kind {
 	OPT_BIND,
 	OPT_REMOUNT,
 	OPT_TMPCOPYUP,
+	OPT_IDMAP,
+	OPT_IVERSION,
 	OPT_DATA, /* a flag of the superblock, passed on by its name */
 	OPT_NONE, /* asks for what the new mount interface does anyway */
 };
@@ -162,7 +164,8 @@ static const struct mount_option {
 	{"diratime", OPT_CLR, MOUNT_ATTR_NODIRATIME, false},
 	{"dirsync", OPT_DATA, 0, false},
 	{"exec", OPT_CLR, MOUNT_ATTR_NOEXEC, false},
-	{"iversion", OPT_DATA, 0, false},
+	{"idmap", OPT_IDMAP, 0, false},
+	{"iversion", OPT_IVERSION, 1, false},
 	{"lazytime", OPT_DATA, 0, false},
 	{"loud", OPT_NONE, 0, false}, /* messages to the kernel log: not part of fsopen(2) */
 	{"mand", OPT_DATA, 0, false},
@@ -170,7 +173,7 @@ static const struct mount_option {
 	{"nodev", OPT_SET, MOUNT_ATTR_NODEV, false},
 	{"nodiratime", OPT_SET, MOUNT_ATTR_NODIRATIME, false},
 	{"noexec", OPT_SET, MOUNT_ATTR_NOEXEC, false},
-	{"noiversion", OPT_NONE, 0, false}, /* the default */
+	{"noiversion", OPT_IVERSION, 0, false},
 	{"nolazytime", OPT_DATA, 0, false},
 	{"nomand", OPT_DATA, 0, false},
 	{"norelatime", OPT_CLR, MOUNT_ATTR__ATIME, false},
@@ -184,6 +187,7 @@ static const struct mount_option {
 	{"rdiratime", OPT_CLR, MOUNT_ATTR_NODIRATIME, true},
 	{"relatime", OPT_SET, MOUNT_ATTR_RELATIME, false},
 	{"remount", OPT_REMOUNT, 0, false},
+	{"ridmap", OPT_IDMAP, 0, true},
 	{"rexec", OPT_CLR, MOUNT_ATTR_NOEXEC, true},
 	{"rnoatime", OPT_SET, MOUNT_ATTR_NOATIME, true},
 	{"rnodev", OPT_SET, MOUNT_ATTR_NODEV, true},
@@ -271,6 +275,13 @@ bool um_spec_mount_option(const char *option, struct um_spec_mount *m)
 			return true;
 		case OPT_TMPCOPYUP:
 			m->tmpcopyup = true;
+			return true;
+		case OPT_IDMAP:
+			m->idmap = true;
+			m->idmap_recursive = m->idmap_recursive || o->recursive;
+			return true;
+		case OPT_IVERSION:
+			m->iversion = o->value;
 			return true;
 		case OPT_DATA:
 			return false;

@@ -5,10 +5,10 @@
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
 #include "base/fault.h"
@@ -16,7 +16,7 @@
 #include "runtime/resolve.h"
 #include "runtime/sys.h"
 
-static int set_attr(int fd, unsigned flags, const struct mount_attr *attr)
+int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr)
 {
 	struct mount_attr a = *attr;
 
@@ -33,12 +33,44 @@ int um_rootfs_attach(int mfd, int target_fd)
 	return 0;
 }
 
+static bool wants_shared(const struct um_rootfs *r)
+{
+	return r->spec->rootfs_propagation & MS_SHARED;
+}
+
+/* What is mounted on the container's root stays out of the host: the mount that @path is on leaves
+ * its peers. */
+static int part_from_peers(const char *path, struct um_error *err)
+{
+	struct mount_attr private = {.propagation = MS_PRIVATE};
+	char work[PATH_MAX];
+	int e = um_io_path(work, sizeof(work), "%s", path);
+
+	while (e >= 0) {
+		char *slash = strrchr(work, '/');
+
+		if (mount_setattr(AT_FDCWD, *work ? work : "/", 0, &private, sizeof(private)) == 0)
+			return 0;
+		if (errno != EINVAL || !slash)
+			return um_error_errno(err, -errno, "the mount of %s", path);
+		*slash = '\0'; /* not a mount's root: further up */
+	}
+	return um_error_errno(err, e, "root.path");
+}
+
 int um_rootfs_open(struct um_rootfs *r, struct um_error *err)
 {
-	struct mount_attr slave = {.propagation = MS_SLAVE};
+	/* shared: bind mounts keep the host's as peers, so that mounts reach it */
+	struct mount_attr all = {.propagation = wants_shared(r) ? MS_SHARED : MS_SLAVE};
 
-	if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &slave, sizeof(slave)) < 0)
-		return um_error_errno(err, -errno, "make / a slave mount");
+	if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &all, sizeof(all)) < 0)
+		return um_error_errno(err, -errno, "propagation of /");
+	if (wants_shared(r)) {
+		int e = part_from_peers(r->path, err);
+
+		if (e < 0)
+			return e;
+	}
 	r->fd = open_tree(AT_FDCWD, r->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (r->fd < 0)
 		return um_error_errno(err, -errno, "root.path: open_tree %s", r->path);
@@ -143,9 +175,9 @@ static int apply_attrs(const struct um_spec_mount *m, int mfd, bool defer_ro)
 	if (defer_ro)
 		one.attr_set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
 	if (one.attr_set || one.attr_clr)
-		r = set_attr(mfd, 0, &one);
+		r = um_rootfs_set_attr(mfd, 0, &one);
 	if (r >= 0 && (all.attr_set || all.attr_clr))
-		r = set_attr(mfd, AT_RECURSIVE, &all);
+		r = um_rootfs_set_attr(mfd, AT_RECURSIVE, &all);
 	return r;
 }
 
@@ -159,9 +191,9 @@ static int apply_propagation(const struct um_spec_mount *m, int mfd)
 	if (!m->propagation && !m->rec_propagation && m->bind)
 		all.propagation = MS_PRIVATE;
 	if (all.propagation)
-		r = set_attr(mfd, AT_RECURSIVE, &all);
+		r = um_rootfs_set_attr(mfd, AT_RECURSIVE, &all);
 	if (r >= 0 && one.propagation)
-		r = set_attr(mfd, 0, &one);
+		r = um_rootfs_set_attr(mfd, 0, &one);
 	return r;
 }
 
@@ -182,6 +214,11 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 		return um_error_errno(err, -errno, "stat the destination");
 	if (root.st_dev == at.st_dev && root.st_ino == at.st_ino)
 		return um_error_set(err, -EINVAL, "the destination is the container's root");
+	if (m->tmpcopyup) {
+		e = um_rootfs_copy_up(target, mfd, 0);
+		if (e < 0)
+			return um_error_errno(err, e, "tmpcopyup");
+	}
 	e = apply_attrs(m, mfd, defer);
 	if (e < 0)
 		return um_error_errno(err, e, "mount attributes");
@@ -205,9 +242,16 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 static int mount_bind(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
 {
 	_cleanup_close_ int mfd = -1;
+	size_t index = (size_t)(m - r->spec->mounts);
 	char source[PATH_MAX];
-	int e = um_io_path(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : r->bundle,
-			   m->source[0] == '/' ? "" : "/", m->source);
+	int e;
+
+	if (m->idmap) {
+		mfd = fcntl(r->mount_fds[index], F_DUPFD_CLOEXEC, 3);
+		return mfd < 0 ? um_error_errno(err, -errno, "dup") : place(r, m, mfd, err);
+	}
+	e = um_io_path(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : r->bundle,
+		       m->source[0] == '/' ? "" : "/", m->source);
 
 	if (e < 0)
 		return um_error_errno(err, e, "source");
@@ -232,7 +276,7 @@ static bool superblock_follows(const char *type)
 	return true;
 }
 
-/* mount(2) for strings that fsconfig(2) cannot take (256 bytes and more). */
+/* mount(2) for what fsconfig(2) cannot take: strings of 256 bytes and more, iversion. */
 static int mount_long(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
 {
 	_cleanup_buf_ struct um_buf data = UM_BUF_INIT(4095);
@@ -247,7 +291,7 @@ static int mount_long(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	if (um_buf_error(&data))
 		return um_error_set(err, -E2BIG, "options are longer than 4095 bytes");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", target);
-	if (mount(m->source, path, m->type, 0, um_buf_str(&data)) < 0)
+	if (mount(m->source, path, m->type, m->iversion ? MS_I_VERSION : 0, um_buf_str(&data)) < 0)
 		return um_error_errno(err, -errno, "mount %s", m->type);
 	mfd = um_resolve(r->fd, m->destination);
 	if (mfd < 0)
@@ -258,15 +302,40 @@ static int mount_long(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	return e < 0 ? um_error_errno(err, e, "mount attributes") : 0;
 }
 
-static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
+/* SELinux: the label of every file of a new file system that does not label its own. */
+static int add_label(const struct um_rootfs *r, struct um_spec_mount *m, struct um_strv *data)
 {
+	if (!r->spec->mount_label || !strcmp(m->type, "proc") || !strcmp(m->type, "sysfs"))
+		return 0;
+	data->v = calloc(m->data.n + 2, sizeof(char *));
+	if (!data->v)
+		return -ENOMEM;
+	for (; data->n < m->data.n; data->n++)
+		data->v[data->n] = m->data.v[data->n];
+	if (asprintf(&data->v[data->n], "context=%s", r->spec->mount_label) < 0)
+		return -ENOMEM;
+	data->n++;
+	m->data = *data;
+	return 0;
+}
+
+static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, struct um_error *err)
+{
+	struct um_spec_mount copy = *mount, *m = &copy;
+	struct um_strv data = {NULL, 0}; /* a handful of bytes, gone with execve */
 	_cleanup_close_ int mfd = -1;
 	bool is_long = m->source && strlen(m->source) > 255;
 	struct um_error first = UM_ERROR_INIT;
-	int e;
+	int e = add_label(r, m, &data);
 
+	if (e < 0)
+		return e;
 	for (size_t i = 0; i < m->data.n; i++)
 		is_long = is_long || strlen(m->data.v[i]) > 255;
+	if (m->iversion && m->tmpcopyup)
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "iversion together with tmpcopyup is not supported");
+	is_long = is_long || m->iversion; /* which fsconfig(2) does not know */
 	if (is_long)
 		return mount_long(r, m, err);
 	e = um_rootfs_new_fs(m->type, m->source, &m->data,
@@ -377,6 +446,22 @@ static int mount_cgroup1(struct um_rootfs *r, const struct um_spec_mount *mount,
 	return 0;
 }
 
+/* Who may make no cgroup sees the host's, which he may read anyway, and writes to none. */
+static int mount_host_cgroups(struct um_rootfs *r, const struct um_spec_mount *mount,
+			      struct um_error *err)
+{
+	struct um_spec_mount m = *mount;
+	_cleanup_close_ int mfd = open_tree(AT_FDCWD, "/sys/fs/cgroup",
+					    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+
+	if (mfd < 0)
+		return um_error_errno(err, -errno, "open_tree /sys/fs/cgroup");
+	m.type = "cgroup";
+	m.rec_attr_set |= MOUNT_ATTR_RDONLY;
+	m.attr_clr = m.rec_attr_clr = 0; /* what the host has locked stays */
+	return place(r, &m, mfd, err);
+}
+
 static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
 {
 	if (m->remount) {
@@ -388,6 +473,8 @@ static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct 
 	if (m->bind)
 		return mount_bind(r, m, err);
 	if (!strcmp(m->type, "cgroup")) {
+		if (!r->cg && r->user_ns)
+			return mount_host_cgroups(r, m, err);
 		if (!r->cg)
 			return um_error_set(err, -EINVAL, "a cgroup mount without a cgroup");
 		return r->cg->host->mode == UM_CGROUP_V2 ? mount_cgroup2(r, m, err)
@@ -411,170 +498,6 @@ int um_rootfs_mounts(struct um_rootfs *r, struct um_error *err)
 	return 0;
 }
 
-/* ---- masks ---- */
-
-/* Attaches a copy of the mount @source; the first use attaches the mount itself. Older kernels
- * clone attached mounts only. */
-static int attach_copy(int source, bool *used, int target)
-{
-	_cleanup_close_ int copy = -1;
-
-	if (!*used) {
-		*used = true;
-		return um_rootfs_attach(source, target);
-	}
-	copy = open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-	if (copy < 0)
-		return -errno;
-	return um_rootfs_attach(copy, target);
-}
-
-static int open_null(struct um_error *err)
-{
-	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC};
-	struct stat st;
-	int fd = open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-
-	if (fd < 0)
-		return um_error_errno(err, -errno, "open_tree /dev/null");
-	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)) {
-		um_close(fd);
-		return um_error_set(err, -EXDEV, "/dev/null of the host is not device 1:3");
-	}
-	if (set_attr(fd, 0, &ro) < 0) {
-		int e = -errno;
-
-		um_close(fd);
-		return um_error_errno(err, e, "/dev/null read-only");
-	}
-	return fd;
-}
-
-static int mask_paths(struct um_rootfs *r, struct um_error *err)
-{
-	static char *tmpfs_data[] = {(char *)"mode=555", (char *)"size=0", (char *)"nr_inodes=1",
-				     NULL};
-	static const struct um_strv data = {tmpfs_data, 1};
-	const struct um_strv *paths = &r->spec->masked_paths;
-	_cleanup_close_ int null = -1, dir = -1;
-	bool null_used = false, dir_used = false;
-
-	for (size_t i = 0; i < paths->n; i++) {
-		_cleanup_close_ int target = um_resolve(r->fd, paths->v[i]);
-		struct stat st;
-		int e = 0;
-
-		if (target == -ENOENT || target == -ENOTDIR)
-			continue; /* nothing to hide */
-		if (target < 0 || fstat(target, &st) < 0)
-			return um_error_errno(err, target < 0 ? target : -errno,
-					      "linux.maskedPaths[%zu] %s", i, paths->v[i]);
-		if (S_ISDIR(st.st_mode)) {
-			if (dir < 0)
-				e = um_rootfs_new_fs("tmpfs", "masked", &data, false,
-						     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-							     MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
-						     &dir, err);
-			if (e >= 0)
-				e = attach_copy(dir, &dir_used, target);
-		} else {
-			if (null < 0)
-				e = null = open_null(err);
-			if (e >= 0)
-				e = attach_copy(null, &null_used, target);
-		}
-		if (e < 0)
-			return um_error_wrap(err, e, "linux.maskedPaths[%zu] %s", i, paths->v[i]);
-	}
-	return 0;
-}
-
-static int readonly_paths(struct um_rootfs *r, struct um_error *err)
-{
-	const struct um_strv *paths = &r->spec->readonly_paths;
-	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY};
-
-	for (size_t i = 0; i < paths->n; i++) {
-		_cleanup_close_ int target = um_resolve(r->fd, paths->v[i]), copy = -1;
-		int e = target;
-
-		if (target == -ENOENT || target == -ENOTDIR)
-			continue;
-		if (e >= 0) {
-			copy = open_tree(target, "",
-					 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
-						 AT_RECURSIVE);
-			e = copy < 0 ? -errno : set_attr(copy, AT_RECURSIVE, &ro);
-		}
-		if (e >= 0)
-			e = um_rootfs_attach(copy, target);
-		if (e < 0)
-			return um_error_errno(err, e, "linux.readonlyPaths[%zu] %s", i,
-					      paths->v[i]);
-	}
-	return 0;
-}
-
-int um_rootfs_mask(struct um_rootfs *r, struct um_error *err)
-{
-	int e = readonly_paths(r, err);
-
-	return e < 0 ? e : mask_paths(r, err);
-}
-
-/* ---- sysctl ---- */
-
-/* Which namespace makes a sysctl the container's own; UM_NS_N: none does. */
-static enum um_ns sysctl_namespace(const char *key)
-{
-	static const struct {
-		const char *prefix;
-		enum um_ns ns;
-	} names[] = {{"net/", UM_NS_NETWORK},	     {"fs/mqueue/", UM_NS_IPC},
-		     {"kernel/shm", UM_NS_IPC},	     {"kernel/msg", UM_NS_IPC},
-		     {"kernel/sem", UM_NS_IPC},	     {"kernel/domainname", UM_NS_UTS},
-		     {"kernel/hostname", UM_NS_UTS}, {"kernel/auto_msgmni", UM_NS_IPC},
-		     {"user/", UM_NS_USER}};
-
-	for (size_t i = 0; i < UM_ARRAY_LEN(names); i++)
-		if (!strncmp(key, names[i].prefix, strlen(names[i].prefix)))
-			return names[i].ns;
-	return UM_NS_N;
-}
-
-int um_rootfs_sysctl(struct um_rootfs *r, struct um_error *err)
-{
-	for (size_t i = 0; i < r->spec->n_sysctl; i++) {
-		const struct um_spec_pair *s = &r->spec->sysctl[i];
-		bool slashes = strchr(s->key, '/');
-		char file[300];
-		enum um_ns ns;
-		int e;
-
-		if (strlen(s->key) > 250)
-			return um_error_set(err, -EINVAL, "linux.sysctl: a key is too long");
-		snprintf(file, sizeof(file), "sys/%s", s->key);
-		/* in the dotted form a slash stands for a dot of a name */
-		for (char *p = file + 4; !slashes && *p; p++)
-			if (*p == '.')
-				*p = '/';
-		ns = sysctl_namespace(file + 4);
-		if (ns == UM_NS_N || !r->spec->ns[ns].present || strstr(file, ".."))
-			return um_error_set(err, -EINVAL,
-					    "linux.sysctl: \"%s\" is not in a namespace of the "
-					    "container",
-					    s->key);
-		e = um_rootfs_open_proc(r, err);
-		if (e < 0)
-			return e;
-		e = um_rootfs_write_proc(r, file, s->value);
-		if (e < 0)
-			return um_error_errno(err, e, "linux.sysctl: write \"%s\" to %s", s->value,
-					      s->key);
-	}
-	return 0;
-}
-
 /* ---- entering ---- */
 
 int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
@@ -583,26 +506,36 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 	int e;
 
 	for (size_t i = 0; i < r->n_deferred; i++) {
-		e = set_attr(r->deferred[i], 0, &ro);
+		e = um_rootfs_set_attr(r->deferred[i], 0, &ro);
 		if (e < 0)
 			return um_error_errno(err, e, "make a tmpfs read-only");
 		um_close(r->deferred[i]);
 	}
 	if (r->spec->root_readonly) {
-		e = set_attr(r->fd, 0, &ro);
+		e = um_rootfs_set_attr(r->fd, 0, &ro);
 		if (e < 0)
 			return um_error_errno(err, e, "root.readonly");
 	}
 	if (fchdir(r->fd) < 0)
 		return um_error_errno(err, -errno, "enter the root file system");
+	/* what becomes of / from here on is not for the host */
+	e = wants_shared(r) ? part_from_peers("/", err) : 0;
+	if (e < 0)
+		return e;
 	if (r->no_pivot) {
 		if (move_mount(r->fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
 		    chroot(".") < 0)
 			return um_error_errno(err, -errno, "chroot");
 	} else {
+		_cleanup_close_ int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		struct mount_attr slave = {.propagation = MS_SLAVE};
+
 		/* the old root ends up below the new one, from where it is taken away */
 		if (syscall(SYS_pivot_root, ".", ".") < 0)
 			return um_error_errno(err, -errno, "pivot_root");
+		/* and not from the host as well */
+		if (wants_shared(r) && (e = um_rootfs_set_attr(old, AT_RECURSIVE, &slave)) < 0)
+			return um_error_errno(err, e, "part from the old root");
 		if (umount2(".", MNT_DETACH) < 0)
 			return um_error_errno(err, -errno, "unmount the old root");
 	}
@@ -611,8 +544,9 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 	if (r->spec->rootfs_propagation) {
 		struct mount_attr p = {.propagation =
 					       r->spec->rootfs_propagation & ~(uint64_t)MS_REC};
+		unsigned deep = r->spec->rootfs_propagation & MS_REC ? AT_RECURSIVE : 0;
 
-		if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &p, sizeof(p)) < 0)
+		if (mount_setattr(AT_FDCWD, "/", deep, &p, sizeof(p)) < 0)
 			return um_error_errno(err, -errno, "linux.rootfsPropagation");
 	}
 	r->fd = um_close(r->fd);

@@ -11,6 +11,7 @@ struct um_rootfs {
 	const char *path;	    /* of the root file system on the host, absolute; borrowed */
 	const char *bundle;	    /* for relative bind sources; borrowed */
 	const struct um_cgroup *cg; /* NULL: none; borrowed */
+	const int *mount_fds;	    /* one for each mount, -1: none; or NULL; borrowed */
 	bool cgroup_ns;		    /* the process has a cgroup namespace of its own */
 	bool user_ns;
 	bool no_pivot;
@@ -29,6 +30,9 @@ um_must_check int um_rootfs_mask(struct um_rootfs *r, struct um_error *err);
 /* Read-only flags that were put off, then pivot_root(2): afterwards "/" is the container's. */
 um_must_check int um_rootfs_enter(struct um_rootfs *r, struct um_error *err);
 
+struct mount_attr;
+/* mount_setattr(2) of the mount @fd. @flags: 0 or AT_RECURSIVE. Negative errno. */
+um_must_check int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr);
 /* Attaches the detached mount @mfd over @target_fd. */
 um_must_check int um_rootfs_attach(int mfd, int target_fd);
 /* r->proc_fd, opened once: that of the container's /proc, else one that is mounted nowhere. */
@@ -39,6 +43,8 @@ um_must_check int um_rootfs_write_proc(struct um_rootfs *r, const char *file, co
 um_must_check int um_rootfs_new_fs(const char *type, const char *source, const struct um_strv *data,
 				   bool read_only, uint64_t attrs, int *ret_mfd,
 				   struct um_error *err);
+/* Copies what is in directory @from into the empty directory @to. @depth: 0. Negative errno. */
+um_must_check int um_rootfs_copy_up(int from, int to, unsigned depth);
 /* Is /dev of the container something else than a bind of another /dev? */
 bool um_rootfs_makes_dev(const struct um_spec *spec);
 

@@ -15,8 +15,9 @@
 #include "base/error.h"
 
 struct um_runtime {
-	const char *root; /* the state folder, absolute; made when absent (0700) */
-	bool no_cgroups;  /* --cgroup-manager disabled: limits are then errors */
+	const char *root;      /* the state folder, absolute; made when absent (0700) */
+	bool no_cgroups;       /* --cgroup-manager disabled: limits are then errors */
+	bool cgroups_optional; /* who may make none goes without, where none is asked for */
 	void (*warn)(void *data, const char *text); /* what the specification wants said; or NULL */
 	void *warn_data;
 };
@@ -27,6 +28,7 @@ struct um_runtime_create {
 	const char *config;	    /* NULL: config.json in the bundle */
 	const char *console_socket; /* NULL: none */
 	const char *pid_file;	    /* NULL: none */
+	const char *pidfd_socket;   /* NULL: none; a socket that gets a pidfd of the init */
 	unsigned preserve_fds;	    /* passes on fds 3 .. 3 + n - 1 */
 	bool no_pivot, no_new_keyring;
 	bool as_sibling; /* the init becomes a child of our parent, who waits for it */
@@ -46,9 +48,11 @@ struct um_runtime_exec {
 	size_t n_caps;
 	const uint32_t *gids; /* added */
 	size_t n_gids;
-	const char *console_socket, *pid_file;
+	const char *console_socket, *pid_file, *pidfd_socket;
+	const char *cgroup; /* beneath the container's own; NULL: that itself */
+	const char *selinux_label, *apparmor_profile;
 	unsigned preserve_fds;
-	bool tty, no_new_privs, detach;
+	bool tty, no_new_privs, detach, ignore_paused;
 };
 
 enum um_runtime_status {
@@ -92,9 +96,24 @@ um_must_check int um_runtime_pause(const struct um_runtime *rt, const char *id, 
 /* Processes of the container; *ret is free()d by the caller. */
 um_must_check int um_runtime_ps(const struct um_runtime *rt, const char *id, pid_t **ret,
 				size_t *ret_n, struct um_error *err);
-/* linux.resources as JSON text. */
+/* linux.resources as JSON text. What it names is changed, and the container's saved configuration
+ * with it; the rest stays. */
 um_must_check int um_runtime_update(const struct um_runtime *rt, const char *id, const char *json,
 				    size_t len, struct um_error *err);
+/* What the container uses now, see cgroups/report.h. The tree lives in @a. */
+um_must_check int um_runtime_stats(const struct um_runtime *rt, struct um_arena *a, const char *id,
+				   struct um_json **ret, struct um_error *err);
+
+struct um_runtime_events {
+	int64_t interval_nsec; /* of "stats", more than 0 */
+	/* @type: "stats", or "oom" after kills (@json: NULL). A negative errno ends the events. */
+	int (*tell)(void *data, const char *type, const struct um_json *json, struct um_error *err);
+	void *data;
+};
+/* Blocks until the container stops. */
+um_must_check int um_runtime_events(const struct um_runtime *rt, const char *id,
+				    const struct um_runtime_events *e, struct um_error *err);
+
 /* Every container below rt->root. The array lives in @a. */
 um_must_check int um_runtime_list(const struct um_runtime *rt, struct um_arena *a,
 				  struct um_runtime_state **ret, size_t *ret_n,

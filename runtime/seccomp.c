@@ -54,6 +54,30 @@ static const struct {
 	{WAIT_KILLABLE, 1u << 5}, /* Linux 5.19 */
 };
 
+#define STRING(x) #x
+#define STRING_OF(x) STRING(x)
+
+const char *um_seccomp_action_name(size_t i)
+{
+	return i < UM_ARRAY_LEN(actions) ? actions[i].name : NULL;
+}
+
+const char *um_seccomp_operator_name(size_t i)
+{
+	return i < UM_ARRAY_LEN(ops) ? ops[i].name : NULL;
+}
+
+const char *um_seccomp_flag_name(size_t i)
+{
+	return i < UM_ARRAY_LEN(flags) ? flags[i].name : NULL;
+}
+
+const char *um_seccomp_library_version(void)
+{
+	return STRING_OF(SCMP_VER_MAJOR) "." STRING_OF(SCMP_VER_MINOR) "." STRING_OF(
+		SCMP_VER_MICRO);
+}
+
 static int find_action(const char *name)
 {
 	for (size_t i = 0; i < UM_ARRAY_LEN(actions); i++)

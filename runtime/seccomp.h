@@ -17,6 +17,11 @@ struct um_seccomp_prog {
 
 /* "SCMP_ARCH_X86_64" as libseccomp numbers it; 0: unknown. */
 uint32_t um_seccomp_arch(const char *name);
+/* Names of the tables, for `features`; NULL past the last. */
+const char *um_seccomp_action_name(size_t i);
+const char *um_seccomp_operator_name(size_t i);
+const char *um_seccomp_flag_name(size_t i);
+const char *um_seccomp_library_version(void); /* "2.5.4" */
 um_must_check int um_seccomp_compile(const struct um_spec_seccomp *s, struct um_seccomp_prog *ret,
 				     struct um_error *err);
 void um_seccomp_release(struct um_seccomp_prog *p);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "runtime/affinity.h"
 #include "runtime/decode.h"
 
 #define MAX_ID (INT64_C(4294967295) - 1) /* (uid_t)-1 means "leave it" */
@@ -27,6 +28,38 @@ static int decode_root(struct um_decoder *d, const struct um_json *node, void *b
 	return r;
 }
 
+static int decode_uid_map(struct um_decoder *d, const struct um_json *node, void *base)
+{
+	struct um_spec_mount *m = base;
+
+	return um_decode_array(d, node, sizeof(*m->uid_map), um_decode_idmap, &m->uid_map,
+			       &m->n_uid_map);
+}
+
+static int decode_gid_map(struct um_decoder *d, const struct um_json *node, void *base)
+{
+	struct um_spec_mount *m = base;
+
+	return um_decode_array(d, node, sizeof(*m->gid_map), um_decode_idmap, &m->gid_map,
+			       &m->n_gid_map);
+}
+
+/* What only some mounts can have. Mappings alone ask for what the option idmap does. */
+static int check_mount_kind(struct um_decoder *d, struct um_spec_mount *m)
+{
+	if (!m->n_uid_map != !m->n_gid_map)
+		return um_decode_bad(d, "uidMappings and gidMappings go together");
+	m->idmap = m->idmap || m->n_uid_map;
+	if (m->idmap && (!m->bind || m->remount))
+		return um_decode_unsupported(
+			d, "uidMappings, idmap and ridmap are supported for bind mounts only");
+	if (m->tmpcopyup && (m->bind || m->remount || strcmp(m->type, "tmpfs")))
+		return um_decode_bad(d, "options: tmpcopyup is for tmpfs");
+	if (m->iversion && (m->bind || m->remount))
+		return um_decode_bad(d, "options: \"iversion\" has no meaning for a bind mount");
+	return 0;
+}
+
 int um_decode_mount(struct um_decoder *d, const struct um_json *node, void *at)
 {
 	struct staging {
@@ -38,8 +71,8 @@ int um_decode_mount(struct um_decoder *d, const struct um_json *node, void *at)
 		UM_FIELD("type", UM_F_STR, struct staging, m.type),
 		UM_FIELD("source", UM_F_STR, struct staging, m.source),
 		UM_FIELD("options", UM_F_STRV, struct staging, options),
-		UM_FIELD_REFUSED("uidMappings"),
-		UM_FIELD_REFUSED("gidMappings"),
+		UM_FIELD_CALL("uidMappings", decode_uid_map),
+		UM_FIELD_CALL("gidMappings", decode_gid_map),
 	};
 	int r = um_decode_object(d, node, fields, UM_ARRAY_LEN(fields), &s);
 
@@ -53,8 +86,6 @@ int um_decode_mount(struct um_decoder *d, const struct um_json *node, void *at)
 	for (size_t i = 0; i < s.options.n; i++) {
 		const char *o = s.options.v[i];
 
-		if (!strcmp(o, "idmap") || !strcmp(o, "ridmap"))
-			return um_decode_unsupported(d, "options: %s is not supported", o);
 		if (!*o)
 			return um_decode_bad(d, "options[%zu] is empty", i);
 		if (!um_spec_mount_option(o, &s.m))
@@ -69,10 +100,10 @@ int um_decode_mount(struct um_decoder *d, const struct um_json *node, void *at)
 				     s.m.data.v[0]);
 	if (!s.m.bind && !s.m.remount && (!s.m.type || !*s.m.type))
 		return um_decode_bad(d, "type is required");
-	if (s.m.tmpcopyup)
-		return um_decode_unsupported(d, "options: tmpcopyup is not supported");
-	*(struct um_spec_mount *)at = s.m;
-	return 0;
+	r = check_mount_kind(d, &s.m);
+	if (r >= 0)
+		*(struct um_spec_mount *)at = s.m;
+	return r;
 }
 
 static int decode_mounts(struct um_decoder *d, const struct um_json *node, void *base)
@@ -317,6 +348,53 @@ static int decode_ioprio(struct um_decoder *d, const struct um_json *node, void 
 	return um_decode_bad(d, "class \"%.40s\" is not known", s.class);
 }
 
+static int check_cpus(struct um_decoder *d, const char *name, const char **list)
+{
+	cpu_set_t set;
+
+	if (!*list || !**list) {
+		*list = NULL;
+		return 0;
+	}
+	if (um_affinity_parse(*list, &set) < 0)
+		return um_decode_bad(d, "%s \"%.40s\" is not a list of CPUs", name, *list);
+	return 0;
+}
+
+static int decode_affinity(struct um_decoder *d, const struct um_json *node, void *base)
+{
+	static const struct um_field fields[] = {
+		UM_FIELD("initial", UM_F_STR, struct um_spec_process, cpus_initial),
+		UM_FIELD("final", UM_F_STR, struct um_spec_process, cpus_final),
+	};
+	struct um_spec_process *p = base;
+	int r = um_decode_object(d, node, fields, UM_ARRAY_LEN(fields), p);
+
+	if (r >= 0)
+		r = check_cpus(d, "initial", &p->cpus_initial);
+	return r < 0 ? r : check_cpus(d, "final", &p->cpus_final);
+}
+
+int um_decode_label(struct um_decoder *d, const struct um_json *node, const char **ret)
+{
+	if (node->type != UM_JSON_STR)
+		return um_decode_bad(d, "must be a string");
+	if (strlen(node->str) > 500 || strpbrk(node->str, "\n\r"))
+		return um_decode_bad(d, "is not a label");
+	*ret = *node->str ? node->str : NULL;
+	return 0;
+}
+
+static int decode_apparmor(struct um_decoder *d, const struct um_json *node, void *base)
+{
+	return um_decode_label(d, node, &((struct um_spec_process *)base)->apparmor_profile);
+}
+
+static int decode_selinux(struct um_decoder *d, const struct um_json *node, void *base)
+{
+	return um_decode_label(d, node, &((struct um_spec_process *)base)->selinux_label);
+}
+
 static int check_env(struct um_decoder *d, const struct um_strv *env)
 {
 	for (size_t i = 0; i < env->n; i++)
@@ -342,9 +420,9 @@ int um_decode_process(struct um_decoder *d, const struct um_json *node, void *ba
 			     1000),
 		UM_FIELD_CALL("scheduler", decode_scheduler),
 		UM_FIELD_CALL("ioPriority", decode_ioprio),
-		UM_FIELD_REFUSED("execCPUAffinity"),
-		UM_FIELD_REFUSED("apparmorProfile"),
-		UM_FIELD_REFUSED("selinuxLabel"),
+		UM_FIELD_CALL("execCPUAffinity", decode_affinity),
+		UM_FIELD_CALL("apparmorProfile", decode_apparmor),
+		UM_FIELD_CALL("selinuxLabel", decode_selinux),
 	};
 	struct um_spec_process *p = base;
 	int r;
@@ -389,6 +467,13 @@ static int check_version(struct um_decoder *d, const char *v)
 static int check_whole(struct um_decoder *d, const struct um_spec *s)
 {
 	const struct um_spec_ns *ns = s->ns;
+
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (s->mounts[i].idmap && !s->mounts[i].n_uid_map && !ns[UM_NS_USER].present)
+			return um_decode_bad(d,
+					     "mounts[%zu]: options: idmap needs uidMappings, or a "
+					     "user namespace",
+					     i);
 
 	if (!ns[UM_NS_MOUNT].present)
 		return um_decode_unsupported(

@@ -24,12 +24,19 @@ struct um_strv {
 	size_t n;
 };
 
+struct um_spec_idmap {
+	uint32_t container_id, host_id, size;
+};
+
 struct um_spec_mount {
 	const char *destination, *type, *source;
 	/* from the options: MOUNT_ATTR_*, for this mount and for all beneath it */
 	uint64_t attr_set, attr_clr, rec_attr_set, rec_attr_clr;
 	uint64_t propagation, rec_propagation; /* MS_SHARED ... or 0 */
-	bool bind, recursive, remount, read_only, tmpcopyup;
+	bool bind, recursive, remount, read_only, tmpcopyup, iversion;
+	bool idmap, idmap_recursive;
+	struct um_spec_idmap *uid_map, *gid_map; /* with idmap; absent: the user namespace's */
+	size_t n_uid_map, n_gid_map;
 	struct um_strv data; /* for the file system */
 };
 
@@ -66,7 +73,9 @@ struct um_spec_process {
 	uint32_t sched_policy;
 	int64_t sched_nice, sched_priority;
 	uint64_t sched_flags, sched_runtime, sched_deadline, sched_period;
-	int ioprio; /* ioprio_set(2)'s value, -1: unset */
+	int ioprio;				      /* ioprio_set(2)'s value, -1: unset */
+	const char *apparmor_profile, *selinux_label; /* NULL: none */
+	const char *cpus_initial, *cpus_final;	      /* of exec, lists as "0-3,7"; NULL: none */
 };
 
 enum um_hook_kind {
@@ -105,10 +114,6 @@ enum um_ns {
 struct um_spec_ns {
 	bool present;
 	const char *path; /* NULL: a new one */
-};
-
-struct um_spec_idmap {
-	uint32_t container_id, host_id, size;
 };
 
 struct um_spec_device {
@@ -178,7 +183,8 @@ struct um_spec {
 	struct um_spec_pair *sysctl;
 	size_t n_sysctl;
 	struct um_strv masked_paths, readonly_paths;
-	int64_t personality; /* -1: unset */
+	int64_t personality;	 /* -1: unset */
+	const char *mount_label; /* NULL: none */
 };
 
 /* Decodes and checks @json, which must stay as long as *ret. Errors: -EINVAL (a field is wrong,

@@ -10,6 +10,7 @@ struct um_cli {
 	struct um_runtime rt;
 	const char *log_path;
 	bool log_json, debug;
+	bool no_warnings; /* --log-level error */
 };
 
 struct um_cli_verb {
@@ -33,24 +34,34 @@ UM_CLI_VERB(um_cli_ps);
 UM_CLI_VERB(um_cli_pause);
 UM_CLI_VERB(um_cli_resume);
 UM_CLI_VERB(um_cli_update);
+UM_CLI_VERB(um_cli_events);
+UM_CLI_VERB(um_cli_checkpoint);
 UM_CLI_VERB(um_cli_spec);
 UM_CLI_VERB(um_cli_features);
 
 /* What each verb takes: for messages, --help, and from there the man page and completions. */
 #define UM_CLI_MAKE_OPTIONS                                                                        \
 	"[--bundle DIR] [--config FILE] [--console-socket PATH] [--pid-file FILE] "                \
-	"[--preserve-fds N] [--no-pivot] [--no-new-keyring] [--as-sibling] "
+	"[--pidfd-socket PATH] [--preserve-fds N] [--no-pivot] [--no-new-keyring] [--as-sibling] "
 #define UM_CLI_CREATE_USAGE "create " UM_CLI_MAKE_OPTIONS "ID"
 #define UM_CLI_RUN_USAGE "run " UM_CLI_MAKE_OPTIONS "[--detach] [--keep] [--no-subreaper] ID"
 #define UM_CLI_EXEC_USAGE                                                                          \
 	"exec [--process FILE] [--detach] [--tty] [--console-socket PATH] [--pid-file FILE] "      \
-	"[--cwd DIR] [--env NAME=VALUE] [--user UID[:GID]] [--additional-gids GID] [--cap CAP] "   \
+	"[--pidfd-socket PATH] [--cgroup PATH] [--process-label LABEL] [--apparmor PROFILE] "      \
+	"[--ignore-paused] [--cwd DIR] [--env NAME=VALUE] [--user UID[:GID]] [--additional-gids "  \
+	"GID] [--cap CAP] "                                                                        \
 	"[--preserve-fds N] [--no-new-privs] ID [COMMAND...]"
 #define UM_CLI_KILL_USAGE "kill [--all] ID [SIGNAL]"
 #define UM_CLI_DELETE_USAGE "delete [--force] ID"
-#define UM_CLI_UPDATE_USAGE "update --resources FILE|- ID"
+#define UM_CLI_UPDATE_USAGE                                                                        \
+	"update [--resources FILE|-] [--memory BYTES] [--memory-reservation BYTES] "               \
+	"[--memory-swap BYTES] [--cpu-period USEC] [--cpu-quota USEC] [--cpu-burst USEC] "         \
+	"[--cpu-share N] [--cpu-shares N] [--cpu-idle N] [--cpu-rt-period USEC] "                  \
+	"[--cpu-rt-runtime USEC] [--cpuset-cpus LIST] [--cpuset-mems LIST] [--blkio-weight N] "    \
+	"[--pids-limit N] ID"
+#define UM_CLI_EVENTS_USAGE "events [--stats] [--interval DURATION] ID"
 #define UM_CLI_LIST_USAGE "list [--format table|json] [--quiet]"
-#define UM_CLI_PS_USAGE "ps [--format table|json] ID"
+#define UM_CLI_PS_USAGE "ps [--format table|json] ID [PS-OPTIONS...]"
 #define UM_CLI_SPEC_USAGE "spec [--bundle DIR] [--rootless]"
 
 /* -EINVAL with a message that shows the usage. */
@@ -60,6 +71,8 @@ int um_cli_bad_option(struct um_error *err, char **argv, const char *usage);
 /* Checks that exactly one argument, the id, follows the options. */
 um_must_check int um_cli_id(int argc, char **argv, const char *usage, const char **ret,
 			    struct um_error *err);
+/* Prints @o, indented. */
+um_must_check int um_cli_print_json(const struct um_arena *a, const struct um_json *o);
 /* "--preserve-fds N" */
 um_must_check int um_cli_fds(const char *text, unsigned *ret, struct um_error *err);
 /* For verbs without options: refuses any. */

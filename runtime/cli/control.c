@@ -1,13 +1,9 @@
-/* start, kill, delete, pause, resume, update */
-#include <fcntl.h>
+/* start, kill, delete, pause, resume, checkpoint */
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "base/io.h"
 #include "base/num.h"
 #include "runtime/cli/cli.h"
-#include "runtime/spec.h"
 
 int um_cli_start(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
@@ -79,25 +75,18 @@ int um_cli_resume(struct um_cli *cli, int argc, char **argv, struct um_error *er
 	return pause_or_resume(cli, argc, argv, false, err);
 }
 
-int um_cli_update(struct um_cli *cli, int argc, char **argv, struct um_error *err)
+/* Known, so that a caller is told what it cannot have instead of that it mistyped. */
+static int refuse(const char *what, struct um_error *err)
 {
-	static const struct option options[] = {{"resources", required_argument, NULL, 'r'},
-						{NULL, 0, NULL, 0}};
-	const char *usage = UM_CLI_UPDATE_USAGE, *file = NULL, *id;
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(UM_SPEC_MAX_BYTES);
-	int c, r;
+	return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+				   "%s: saving and restoring the memory of processes is not "
+				   "supported",
+				   what);
+}
 
-	optind = 0;
-	while ((c = getopt_long(argc, argv, "r:", options, NULL)) != -1) {
-		if (c != 'r')
-			return um_cli_bad_option(err, argv, usage);
-		file = optarg;
-	}
-	r = um_cli_id(argc, argv, usage, &id, err);
-	if (r < 0)
-		return r;
-	if (!file)
-		return um_cli_usage(err, usage);
-	r = !strcmp(file, "-") ? um_io_read_fd(0, &b) : um_io_read_file(AT_FDCWD, file, &b, err);
-	return r < 0 ? r : um_runtime_update(&cli->rt, id, um_buf_str(&b), b.len, err);
+int um_cli_checkpoint(struct um_cli *cli, int argc, char **argv, struct um_error *err)
+{
+	(void)cli;
+	(void)argc;
+	return refuse(argv[0], err);
 }

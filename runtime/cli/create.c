@@ -5,6 +5,7 @@ enum {
 	OPT_CONFIG = 256,
 	OPT_CONSOLE,
 	OPT_PID,
+	OPT_PIDFD,
 	OPT_FDS,
 	OPT_NO_PIVOT,
 	OPT_NO_KEYRING,
@@ -18,6 +19,7 @@ static const struct option options[] = {
 	{"config", required_argument, NULL, OPT_CONFIG},
 	{"console-socket", required_argument, NULL, OPT_CONSOLE},
 	{"pid-file", required_argument, NULL, OPT_PID},
+	{"pidfd-socket", required_argument, NULL, OPT_PIDFD},
 	{"preserve-fds", required_argument, NULL, OPT_FDS},
 	{"no-pivot", no_argument, NULL, OPT_NO_PIVOT},
 	{"no-new-keyring", no_argument, NULL, OPT_NO_KEYRING},
@@ -44,6 +46,9 @@ static int one_option(int c, bool run, struct um_runtime_create *o, const char *
 		return 0;
 	case OPT_PID:
 		o->pid_file = optarg;
+		return 0;
+	case OPT_PIDFD:
+		o->pidfd_socket = optarg;
 		return 0;
 	case OPT_FDS:
 		return um_cli_fds(optarg, &o->preserve_fds, err);

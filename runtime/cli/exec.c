@@ -5,7 +5,18 @@
 #include "base/vec.h"
 #include "runtime/cli/cli.h"
 
-enum { OPT_CONSOLE = 256, OPT_PID, OPT_CWD, OPT_FDS, OPT_NNP };
+enum {
+	OPT_CONSOLE = 256,
+	OPT_PID,
+	OPT_PIDFD,
+	OPT_CWD,
+	OPT_FDS,
+	OPT_NNP,
+	OPT_CGROUP,
+	OPT_LABEL,
+	OPT_APPARMOR,
+	OPT_PAUSED
+};
 
 static const struct option options[] = {
 	{"process", required_argument, NULL, 'p'},
@@ -13,6 +24,11 @@ static const struct option options[] = {
 	{"tty", no_argument, NULL, 't'},
 	{"console-socket", required_argument, NULL, OPT_CONSOLE},
 	{"pid-file", required_argument, NULL, OPT_PID},
+	{"pidfd-socket", required_argument, NULL, OPT_PIDFD},
+	{"cgroup", required_argument, NULL, OPT_CGROUP},
+	{"process-label", required_argument, NULL, OPT_LABEL},
+	{"apparmor", required_argument, NULL, OPT_APPARMOR},
+	{"ignore-paused", no_argument, NULL, OPT_PAUSED},
 	{"cwd", required_argument, NULL, OPT_CWD},
 	{"env", required_argument, NULL, 'e'},
 	{"user", required_argument, NULL, 'u'},
@@ -63,6 +79,21 @@ static int one_option(int c, struct um_runtime_exec *o, struct lists *l, struct 
 		return 0;
 	case OPT_PID:
 		o->pid_file = optarg;
+		return 0;
+	case OPT_PIDFD:
+		o->pidfd_socket = optarg;
+		return 0;
+	case OPT_CGROUP:
+		o->cgroup = optarg;
+		return 0;
+	case OPT_LABEL:
+		o->selinux_label = optarg;
+		return 0;
+	case OPT_APPARMOR:
+		o->apparmor_profile = optarg;
+		return 0;
+	case OPT_PAUSED:
+		o->ignore_paused = true;
 		return 0;
 	case OPT_CWD:
 		o->cwd = optarg;

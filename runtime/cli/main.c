@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/io.h"
@@ -14,15 +15,19 @@
 #define DEFAULT_ROOT UM_RUNSTATEDIR "/umiak-oci"
 
 static const struct um_cli_verb verbs[] = {
+	{"checkpoint", "checkpoint ID", "refused: not supported", um_cli_checkpoint, false, 0},
 	{"create", UM_CLI_CREATE_USAGE, "make a container and wait for start", um_cli_create, true,
 	 0},
 	{"delete", UM_CLI_DELETE_USAGE, "remove a stopped container", um_cli_delete, false, 0},
+	{"events", UM_CLI_EVENTS_USAGE, "tell of use and of OOM kills, as JSON lines",
+	 um_cli_events, false, 0},
 	{"exec", UM_CLI_EXEC_USAGE, "run a process in a container", um_cli_exec, true, 255},
 	{"features", "features", "what this runtime supports, as JSON", um_cli_features, false, 0},
 	{"kill", UM_CLI_KILL_USAGE, "send a signal to a container", um_cli_kill, false, 0},
 	{"list", UM_CLI_LIST_USAGE, "list containers", um_cli_list, false, 0},
 	{"pause", "pause ID", "freeze a container", um_cli_pause, false, 0},
 	{"ps", UM_CLI_PS_USAGE, "list the processes of a container", um_cli_ps, false, 0},
+	{"restore", "restore ID", "refused: not supported", um_cli_checkpoint, false, 0},
 	{"resume", "resume ID", "thaw a container", um_cli_resume, false, 0},
 	{"run", UM_CLI_RUN_USAGE, "create and start a container", um_cli_run, true, 0},
 	{"spec", UM_CLI_SPEC_USAGE, "write an example config.json", um_cli_spec, false, 0},
@@ -41,10 +46,12 @@ static void help(FILE *to)
 	      "  --root DIR                           state folder [" DEFAULT_ROOT "]\n"
 	      "  --log FILE                           write errors there too\n"
 	      "  --log-format text|json               how they are written there [text]\n"
-	      "  --log-level error|warn|info|debug    accepted; only errors and warnings are told\n"
-	      "  --debug                              likewise\n"
+	      "  --log-level error|warn|info|debug    error: no warnings; debug: as --debug\n"
+	      "  --debug                              tell which command runs, too\n"
 	      "  --cgroup-manager cgroupfs|disabled   who makes cgroups [cgroupfs]\n"
-	      "  --rootless true|false|auto           accepted; it is found out\n"
+	      "  --rootless true|false|auto           go without a cgroup that is not asked for "
+	      "and\n"
+	      "                                       may not be made [auto: unless root]\n"
 	      "  --version                            tell the version\n"
 	      "  --help                               tell this; behind a command, its options\n",
 	      to);
@@ -116,12 +123,28 @@ static void say(const struct um_cli *cli, const char *level, const char *msg)
 {
 	if (cli->log_path)
 		append_log(cli, level, msg);
-	fprintf(stderr, "umiak-oci: %s%s\n", strcmp(level, "error") ? "warning: " : "", msg);
+	fprintf(stderr, "umiak-oci: %s%s%s\n", strcmp(level, "error") ? level : "",
+		strcmp(level, "error") ? ": " : "", msg);
 }
 
 static void warn(void *data, const char *text)
 {
-	say(data, "warning", text);
+	const struct um_cli *cli = data;
+
+	if (!cli->no_warnings)
+		say(cli, "warning", text);
+}
+
+/* --debug: the command as it was given. */
+static void say_command(const struct um_cli *cli, char **argv)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(8192);
+
+	um_buf_adds(&b, "umiak-oci " PACKAGE_VERSION ":");
+	for (; *argv; argv++)
+		um_buf_addf(&b, " %s", *argv);
+	if (!um_buf_error(&b))
+		say(cli, "debug", um_buf_str(&b));
 }
 
 enum {
@@ -175,6 +198,8 @@ static int global_option(struct um_cli *cli, int c, struct um_error *err)
 		cli->log_json = !strcmp(optarg, "json");
 		return one_of(optarg, formats) ? 0 : um_cli_usage(err, "--log-format text|json");
 	case OPT_LEVEL:
+		cli->no_warnings = !strcmp(optarg, "error");
+		cli->debug = !strcmp(optarg, "debug");
 		return one_of(optarg, levels)
 			       ? 0
 			       : um_cli_usage(err, "--log-level error|warn|info|debug");
@@ -192,6 +217,8 @@ static int global_option(struct um_cli *cli, int c, struct um_error *err)
 		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 					   "--cgroup-manager: \"%.40s\" is not supported", optarg);
 	case OPT_ROOTLESS:
+		if (strcmp(optarg, "auto"))
+			cli->rt.cgroups_optional = !strcmp(optarg, "true");
 		return one_of(optarg, rootless) ? 0
 						: um_cli_usage(err, "--rootless true|false|auto");
 	case 'v':
@@ -231,7 +258,20 @@ static int run_verb(struct um_cli *cli, const struct um_cli_verb *v, int argc, c
 		if (r < 0)
 			return r;
 	}
+	if (cli->debug)
+		say_command(cli, argv);
 	return v->run(cli, argc, argv, err);
+}
+
+/* Root, and not only of a user namespace. */
+static bool host_root(void)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(65536);
+	unsigned inside, outside, size;
+
+	return geteuid() == 0 && um_io_read_file(AT_FDCWD, "/proc/self/uid_map", &b, NULL) >= 0 &&
+	       sscanf(um_buf_str(&b), "%u %u %u", &inside, &outside, &size) == 3 &&
+	       size == UINT32_MAX;
 }
 
 int main(int argc, char **argv)
@@ -242,6 +282,7 @@ int main(int argc, char **argv)
 	int c, r = 0;
 
 	cli.rt.warn_data = &cli;
+	cli.rt.cgroups_optional = !host_root();
 	opterr = 0;
 	while (r == 0 && (c = getopt_long(argc, argv, "+hv", global_options, NULL)) != -1)
 		r = c == '?' ? um_cli_bad_option(&err, argv, "--help")

@@ -1,4 +1,4 @@
-/* state, list, ps, features */
+/* state, list */
 #include <stdio.h>
 #include <string.h>
 
@@ -6,7 +6,7 @@
 #include "runtime/cli/cli.h"
 #include "runtime/spec.h"
 
-static int print_json(const struct um_arena *a, const struct um_json *o)
+int um_cli_print_json(const struct um_arena *a, const struct um_json *o)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(16u << 20);
 
@@ -48,11 +48,11 @@ int um_cli_state(struct um_cli *cli, int argc, char **argv, struct um_error *err
 		r = um_cli_id(argc, argv, "state ID", &id, err);
 	if (r >= 0)
 		r = um_runtime_state(&cli->rt, a, id, &s, err);
-	return r < 0 ? r : print_json(a, state_json(a, &s));
+	return r < 0 ? r : um_cli_print_json(a, state_json(a, &s));
 }
 
 /* 0 or -EINVAL. */
-static int parse_format(int argc, char **argv, bool quiet_allowed, bool *json, bool *quiet)
+static int parse_format(int argc, char **argv, bool *json, bool *quiet)
 {
 	static const struct option options[] = {{"format", required_argument, NULL, 'f'},
 						{"quiet", no_argument, NULL, 'q'},
@@ -61,7 +61,7 @@ static int parse_format(int argc, char **argv, bool quiet_allowed, bool *json, b
 
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "f:q", options, NULL)) != -1) {
-		if (c == 'q' && quiet_allowed)
+		if (c == 'q')
 			*quiet = true;
 		else if (c == 'f' && (!strcmp(optarg, "json") || !strcmp(optarg, "table")))
 			*json = !strcmp(optarg, "json");
@@ -82,7 +82,7 @@ int um_cli_list(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 
 	if (!a)
 		return -ENOMEM;
-	if (parse_format(argc, argv, true, &json, &quiet) < 0 || optind != argc)
+	if (parse_format(argc, argv, &json, &quiet) < 0 || optind != argc)
 		return um_cli_usage(err, UM_CLI_LIST_USAGE);
 	r = um_runtime_list(&cli->rt, a, &s, &n, err);
 	if (r < 0)
@@ -91,7 +91,7 @@ int um_cli_list(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 		list = um_json_new_arr(a);
 		for (size_t i = 0; i < n; i++)
 			um_json_append(list, state_json(a, &s[i]));
-		return print_json(a, list);
+		return um_cli_print_json(a, list);
 	}
 	if (!quiet)
 		printf("%-24s %-10s %-10s %-24s %s\n", "ID", "PID", "STATUS", "BUNDLE", "CREATED");
@@ -104,78 +104,4 @@ int um_cli_list(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 			       um_runtime_status_name(s[i].status), s[i].bundle, s[i].created);
 	}
 	return fflush(stdout) ? -EIO : 0;
-}
-
-int um_cli_ps(struct um_cli *cli, int argc, char **argv, struct um_error *err)
-{
-	_cleanup_arena_ struct um_arena *a = um_arena_new(64u << 20);
-	_cleanup_free_ pid_t *pids = NULL;
-	bool json = false, quiet = false;
-	struct um_json *list;
-	const char *id;
-	size_t n;
-	int r;
-
-	if (!a)
-		return -ENOMEM;
-	if (parse_format(argc, argv, false, &json, &quiet) < 0)
-		return um_cli_usage(err, UM_CLI_PS_USAGE);
-	r = um_cli_id(argc, argv, UM_CLI_PS_USAGE, &id, err);
-	if (r >= 0)
-		r = um_runtime_ps(&cli->rt, id, &pids, &n, err);
-	if (r < 0)
-		return r;
-	if (!json) {
-		puts("PID");
-		for (size_t i = 0; i < n; i++)
-			printf("%d\n", pids[i]);
-		return fflush(stdout) ? -EIO : 0;
-	}
-	list = um_json_new_arr(a);
-	for (size_t i = 0; i < n; i++)
-		um_json_append(list, um_json_new_i64(a, pids[i]));
-	return print_json(a, list);
-}
-
-int um_cli_features(struct um_cli *cli, int argc, char **argv, struct um_error *err)
-{
-	_cleanup_arena_ struct um_arena *a = um_arena_new(1u << 20);
-	struct um_json *o, *list, *linux_obj, *sub;
-	int r = um_cli_no_options(argc, argv, "features", err);
-
-	(void)cli;
-	if (r < 0)
-		return r;
-	if (!a)
-		return -ENOMEM;
-	o = um_json_new_obj(a);
-	um_json_set_str(a, o, "ociVersionMin", "1.0.0");
-	um_json_set_str(a, o, "ociVersionMax", UM_SPEC_VERSION);
-	list = um_json_ensure_arr(a, o, "hooks");
-	for (int i = 0; i < UM_HOOK_N_KINDS; i++)
-		um_json_append(list, um_json_new_str(a, um_spec_hook_name(i)));
-	list = um_json_ensure_arr(a, o, "mountOptions");
-	for (size_t i = 0; um_spec_mount_option_name(i); i++)
-		if (strcmp(um_spec_mount_option_name(i), "tmpcopyup"))
-			um_json_append(list, um_json_new_str(a, um_spec_mount_option_name(i)));
-	linux_obj = um_json_ensure_obj(a, o, "linux");
-	list = um_json_ensure_arr(a, linux_obj, "namespaces");
-	for (int i = 0; i < UM_NS_N; i++)
-		um_json_append(list, um_json_new_str(a, um_spec_ns_name(i)));
-	list = um_json_ensure_arr(a, linux_obj, "capabilities");
-	for (int i = 0; um_spec_cap_name(i); i++)
-		um_json_append(list, um_json_new_str(a, um_spec_cap_name(i)));
-	sub = um_json_ensure_obj(a, linux_obj, "cgroup");
-	um_json_set_bool(a, sub, "v1", true);
-	um_json_set_bool(a, sub, "v2", true);
-	um_json_set_bool(a, sub, "systemd", false);
-	um_json_set_bool(a, sub, "systemdUser", false);
-	um_json_set_bool(a, sub, "rdma", false);
-	sub = um_json_ensure_obj(a, linux_obj, "seccomp");
-	um_json_set_bool(a, sub, "enabled", true);
-	um_json_set_bool(a, um_json_ensure_obj(a, linux_obj, "apparmor"), "enabled", false);
-	um_json_set_bool(a, um_json_ensure_obj(a, linux_obj, "selinux"), "enabled", false);
-	sub = um_json_ensure_obj(a, linux_obj, "mountExtensions");
-	um_json_set_bool(a, um_json_ensure_obj(a, sub, "idmap"), "enabled", false);
-	return print_json(a, o);
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pods on real cgroup v2: user-mode-linux boots on this machine's own root, read-only, with memory
+# Pods and containers on real cgroup v2: user-mode-linux boots on this machine's own root, read-only, with memory
 # file systems for what is written, and runs other tests there with the plain build.
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -22,14 +22,17 @@ grep -q memory /sys/fs/cgroup/cgroup.controllers && echo "ok - cgroup v2 with a 
 export UMTEST_INNER=1 BUILD=/run/host$PLAIN TOP=/run/host$TOP
 timeout 200 $python tests/integration/agent_static.py a_pod_runs killed restart_policies share \
 	exec_probes shim grace memory seccomp
-echo "EXIT \$?"
+pods=\$?
+timeout 120 $python tests/integration/oci_commands.py events update sub_cgroup paused &&
+	timeout 60 $python tests/integration/oci_fields.py network huge block check_before
+echo "EXIT \$((pods + \$?))"
 echo o >/proc/sysrq-trigger
 sleep 5
 END
 chmod +x "$dir/init"
 # This folder and the tree may be under /tmp, which the guest covers after it has started: it sees
 # them under /run/host.
-timeout 260 linux.uml mem=1G root=/dev/root rootfstype=hostfs rootflags=/ init="$dir/init" \
+timeout 420 linux.uml mem=1G root=/dev/root rootfstype=hostfs rootflags=/ init="$dir/init" \
 	con=null con0=fd:0,fd:1 quiet </dev/null >"$dir/out" 2>&1
 sed -n 's/^\(ok\|not ok\) - /\1 - cgroup v2: /p; s/^#/#/p' "$dir/out"
 grep -q '^EXIT 0' "$dir/out" && exit 0

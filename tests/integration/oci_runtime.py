@@ -192,9 +192,9 @@ def test_the_log_holds_the_error_as_json(box):
 def test_unknown_options_are_refused(box):
     box.save("true")
     for args in (("run", "--bundle", box.bundle, "--nonsense", "c"), ("--nonsense", "list"),
-                 ("create", "--pidfd-socket", "x", "c"), ("exec", "--apparmor", "x", "c", "true"),
+                 ("create", "--explode", "x", "c"), ("exec", "--explode", "x", "c", "true"),
                  ("delete", "--nonsense", "c"), ("state", "--nonsense", "c"),
-                 ("update", "--cpu-share", "5", "c"), ("kill", "--nonsense", "c")):
+                 ("update", "--cpu-sharing", "5", "c"), ("kill", "--nonsense", "c")):
         r = box.oci(*args)
         option = [a for a in args if a.startswith("--") and a != "--bundle"][0]
         assert r.rc and option in r.err, (args, r)
@@ -884,7 +884,7 @@ def test_wrong_configs_are_refused_by_field(box):
                         (("linux", "cgroupsPath"), "/a/../b"),
                         (("linux", "intelRdt"), {"closID": "x"}),
                         (("linux", "mountLabel"), "x"), (("linux", "netDevices"), {"e": {}}),
-                        (("linux", "resources", "network"), {"classID": 1}),
+                        (("linux", "resources", "network"), {"classID": -1}),
                         (("linux", "rootfsPropagation"), "sideways"),
                         (("process", "env"), ["NOEQUALS"]), (("hostname",), 5)):
         with open(box.path("bundle", "config.json"), "w") as f:

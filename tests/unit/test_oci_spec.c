@@ -126,6 +126,24 @@ Test(oci_spec, unknown_names_are_ignored_and_empty_ones_ask_for_nothing)
 			    .linux_more = "\"mountLabel\": \"\", \"netDevices\": {}, \"y\": []"});
 }
 
+Test(oci_spec, mounts_with_id_maps)
+{
+	struct um_spec *s = good((struct parts){
+		.top = "\"mounts\": [{\"destination\": \"/a\", \"type\": \"bind\", \"source\": "
+		       "\"/b\", \"options\": [\"rbind\", \"ridmap\"], \"uidMappings\": "
+		       "[{\"containerID\": 1, \"hostID\": 2, \"size\": 3}], \"gidMappings\": "
+		       "[{\"containerID\": 4, \"hostID\": 5, \"size\": 6}]}, {\"destination\": "
+		       "\"/c\", \"type\": \"tmpfs\", \"options\": [\"iversion\", "
+		       "\"tmpcopyup\"]}],"});
+
+	cr_expect(s->mounts[0].idmap && s->mounts[0].idmap_recursive);
+	cr_assert(s->mounts[0].n_uid_map == 1 && s->mounts[0].n_gid_map == 1);
+	cr_expect_eq(s->mounts[0].uid_map[0].host_id, 2);
+	cr_expect_eq(s->mounts[0].gid_map[0].size, 6);
+	cr_expect(s->mounts[1].iversion && s->mounts[1].tmpcopyup && !s->mounts[1].idmap);
+	cr_expect_eq(s->mounts[1].data.n, 0);
+}
+
 Test(oci_spec, resources)
 {
 	struct um_spec *s = good((struct parts){
@@ -164,13 +182,21 @@ static const struct {
 	{{.top = "\"mounts\": [{\"destination\": \"/a\", \"type\": \"bind\"}], "},
 	 "mounts[0]",
 	 -EINVAL},
-	{{.top = "\"mounts\": [{\"destination\": \"/a\", \"type\": \"tmpfs\", \"options\": "
-		 "[\"tmpcopyup\"]}], "},
+	{{.top = "\"mounts\": [{\"destination\": \"/a\", \"type\": \"bind\", \"source\": \"/b\", "
+		 "\"options\": [\"tmpcopyup\"]}], "},
 	 "tmpcopyup",
-	 -EOPNOTSUPP},
+	 -EINVAL},
 	{{.top = "\"mounts\": [{\"destination\": \"/a\", \"type\": \"tmpfs\", \"uidMappings\": "
 		 "[1]}], "},
 	 "uidMappings",
+	 -EINVAL},
+	{{.top = "\"mounts\": [{\"destination\": \"/a\", \"type\": \"bind\", \"source\": \"/b\", "
+		 "\"options\": [\"ridmap\"]}], "},
+	 "user namespace",
+	 -EINVAL},
+	{{.top = "\"mounts\": [{\"destination\": \"/a\", \"type\": \"tmpfs\", \"options\": "
+		 "[\"idmap\"]}], "},
+	 "bind mounts only",
 	 -EOPNOTSUPP},
 	{{.top = "\"annotations\": {\"a\": 1}, "}, "annotations", -EINVAL},
 	{{.top = "\"hooks\": {\"prestart\": [{\"path\": \"rel\"}]}, "}, "hooks.prestart", -EINVAL},
@@ -203,9 +229,9 @@ static const struct {
 	 "twice",
 	 -EINVAL},
 	{{.process = "\"oomScoreAdj\": 1001"}, "oomScoreAdj", -EINVAL},
-	{{.process = "\"apparmorProfile\": \"p\""}, "apparmorProfile", -EOPNOTSUPP},
-	{{.process = "\"selinuxLabel\": \"l\""}, "selinuxLabel", -EOPNOTSUPP},
-	{{.process = "\"execCPUAffinity\": {\"initial\": \"0\"}"}, "execCPUAffinity", -EOPNOTSUPP},
+	{{.process = "\"apparmorProfile\": 5"}, "apparmorProfile", -EINVAL},
+	{{.process = "\"selinuxLabel\": \"a\\nb\""}, "selinuxLabel", -EINVAL},
+	{{.process = "\"execCPUAffinity\": {\"initial\": \"a\"}"}, "execCPUAffinity", -EINVAL},
 	{{.process = "\"scheduler\": {\"policy\": \"SCHED_X\"}"}, "SCHED_X", -EINVAL},
 	{{.process = "\"ioPriority\": {\"class\": \"IOPRIO_CLASS_X\"}"}, "ioPriority", -EINVAL},
 	{{.ns = ", {\"type\": \"nothing\"}"}, "linux.namespaces[1]", -EINVAL},
@@ -237,7 +263,25 @@ static const struct {
 	{{.linux_more = "\"cgroupsPath\": \"/a/../b\""}, "cgroupsPath", -EINVAL},
 	{{.linux_more = "\"cgroupsPath\": 5"}, "cgroupsPath", -EINVAL},
 	{{.linux_more = "\"resources\": {\"rdma\": {\"a\": {}}}"}, "rdma", -EOPNOTSUPP},
-	{{.linux_more = "\"resources\": {\"network\": {\"classID\": 1}}"}, "network", -EOPNOTSUPP},
+	{{.linux_more = "\"resources\": {\"network\": {\"classID\": -1}}"},
+	 "network.classID",
+	 -EINVAL},
+	{{.linux_more = "\"resources\": {\"network\": {\"priorities\": [{\"name\": \"a b\", "
+			"\"priority\": 1}]}}"},
+	 "network.priorities[0]",
+	 -EINVAL},
+	{{.linux_more =
+		  "\"resources\": {\"blockIO\": {\"weightDevice\": [{\"major\": 1, \"minor\": "
+		  "2, \"weight\": 9}]}}"},
+	 "blockIO.weightDevice[0]",
+	 -EINVAL},
+	{{.linux_more = "\"resources\": {\"memory\": {\"checkBeforeUpdate\": 1}}"},
+	 "checkBeforeUpdate",
+	 -EINVAL},
+	{{.process = "\"execCPUAffinity\": {\"final\": \"3-1\"}"},
+	 "process.execCPUAffinity: final",
+	 -EINVAL},
+	{{.process = "\"user\": {\"username\": \"u\"}"}, "username", -EOPNOTSUPP},
 	{{.linux_more = "\"resources\": {\"memory\": {\"limit\": -2}}"}, "memory.limit", -EINVAL},
 	{{.linux_more = "\"resources\": {\"memory\": {\"limit\": 9223372036854775808}}"},
 	 "memory.limit",
@@ -254,7 +298,7 @@ static const struct {
 	{{.linux_more = "\"intelRdt\": {\"closID\": \"a\"}"}, "intelRdt", -EOPNOTSUPP},
 	{{.linux_more = "\"memoryPolicy\": {\"mode\": \"a\"}"}, "memoryPolicy", -EOPNOTSUPP},
 	{{.linux_more = "\"netDevices\": {\"eth0\": {}}"}, "netDevices", -EOPNOTSUPP},
-	{{.linux_more = "\"mountLabel\": \"a\""}, "mountLabel", -EOPNOTSUPP},
+	{{.linux_more = "\"mountLabel\": 1"}, "mountLabel", -EINVAL},
 	{{.linux_more = "\"sysctl\": {\"a\": 1}"}, "sysctl", -EINVAL},
 	{{.linux_more = "\"rootfsPropagation\": \"x\""}, "rootfsPropagation", -EINVAL},
 	{{.linux_more = "\"maskedPaths\": [\"rel\"]"}, "maskedPaths", -EINVAL},

@@ -1,0 +1,18 @@
+/* Id maps: of the container's user namespace, and of mounts. */
+#ifndef UM_RUNTIME_IDMAP_H
+#define UM_RUNTIME_IDMAP_H
+
+#include "runtime/spec.h"
+
+/* Writes the maps of process @pid, which has a new user namespace. Who is not root maps itself
+ * alone, or is helped by newuidmap(1) and newgidmap(1). *ret_denied: setgroups(2) is denied. */
+um_must_check int um_idmap_write(const struct um_spec *s, pid_t pid, bool *ret_denied,
+				 struct um_error *err);
+/* Detached, idmapped copies of the sources of those bind mounts that ask for it, in an array with
+ * one entry for each mount of @s (-1: not this one). It lives in @a. To be called where the caller
+ * has its privileges over the file systems: not in the container. @user_ns: descriptor of the
+ * namespace that linux.namespaces names by path, else -1. */
+um_must_check int um_idmap_mounts(struct um_arena *a, const struct um_spec *s, const char *bundle,
+				  int user_ns, int **ret_fds, struct um_error *err);
+
+#endif

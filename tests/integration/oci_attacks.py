@@ -3,7 +3,7 @@
 
 Attack                        rule (where)
 leaked fds, exec              um_process_keep_fds() in exec.c
-leaked fds, cwd on create     um_process_keep_fds() before um_process_make_cwd() in init.c
+leaked fds, create            um_process_keep_fds() in init.c
 cwd outside of the root       the check of getcwd(2) in enter_cwd(), process.c
 mount targets swapped         RESOLVE_IN_ROOT in um_resolve(), resolve.c
 inheritable capabilities      --cap leaves UM_CAP_INHERITABLE alone, exec.c
@@ -70,6 +70,15 @@ def test_a_leaked_folder_holds_no_program_for_exec(box):
             assert r.rc == 255 and "ran" not in r.out, (name, r)
 
 
+def test_a_leaked_folder_holds_no_program_for_create(box):
+    host = victim(box)
+    with leaked(host) as fd:
+        shutil.copy("/bin/busybox", host + "/echo")
+        box.save(f"/proc/self/fd/{fd}/echo", "ran")
+        r = box.oci("run", "--bundle", box.bundle, "c", pass_fds=(fd,))
+        assert r.rc and "ran" not in r.out, r
+
+
 def test_a_leaked_folder_is_no_cwd(box):
     host = victim(box)
     with leaked(host) as fd:
@@ -126,9 +135,12 @@ def test_a_pipe_for_etc_passwd_does_not_hang(box):
     box.process["env"] = ["PATH=/bin"]
     os.unlink(box.root + "/etc/passwd")
     os.mkfifo(box.root + "/etc/passwd")
+    pipe = os.open(box.root + "/etc/passwd", os.O_RDWR)
+    os.write(pipe, b"root:x:0:0::/read:/bin/sh\n")
     assert box.run("echo $HOME", ok=True).out == "/\n"
     box.up()
     assert box.oci("exec", "c", "sh", "-c", "echo $HOME", ok=True).out == "/\n"
+    os.close(pipe)
 
 
 def test_a_long_line_of_etc_passwd_is_nobody_else(box):

@@ -80,16 +80,18 @@ int um_console_receive(int socket_fd, int *ret_master, struct um_error *err)
 int um_console_setup(int devpts_dir, const struct um_spec_process *p, int socket_fd, int *ret_slave,
 		     struct um_error *err)
 {
-	_cleanup_close_ int master =
-		um_io_openat2(devpts_dir, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC, 0,
-			      RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
-	_cleanup_close_ int slave = -1;
+	_cleanup_close_ int master = -1, slave = -1;
 	struct winsize size = {.ws_row = (unsigned short)p->console_height,
 			       .ws_col = (unsigned short)p->console_width};
 	struct statfs fs;
 	struct stat st;
 	int zero = 0, r;
 
+	/* before the open: whatever else is named so there, opening it may do something */
+	if (fstatfs(devpts_dir, &fs) < 0 || fs.f_type != DEVPTS_SUPER_MAGIC)
+		return um_error_set(err, -EXDEV, "/dev/pts is not a devpts");
+	master = um_io_openat2(devpts_dir, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC, 0,
+			       RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
 	if (master < 0)
 		return um_error_errno(err, master, "open /dev/pts/ptmx");
 	if (fstatfs(master, &fs) < 0 || fs.f_type != DEVPTS_SUPER_MAGIC || fstat(master, &st) < 0 ||
@@ -144,11 +146,9 @@ static int mount_console(struct um_rootfs *r, int slave, struct um_error *err)
 			    RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
 	if (dev < 0)
 		return um_error_errno(err, dev, "open /dev");
-	target = openat(dev, "console", O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0600);
-	if (target < 0 && errno == EEXIST)
-		target = openat(dev, "console", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	target = um_resolve_file(dev, "console", 0600);
 	if (target < 0)
-		return um_error_errno(err, -errno, "make /dev/console");
+		return um_error_errno(err, target, "make /dev/console");
 	mfd = open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "clone the terminal's mount");

@@ -60,9 +60,9 @@ static int bind_device(int parent, const char *name, const struct um_spec_device
 	if ((d->type == 'c' ? !S_ISCHR(st.st_mode) : !S_ISBLK(st.st_mode)) ||
 	    st.st_rdev != makedev((unsigned)d->major, (unsigned)d->minor))
 		return um_error_set(err, -ENODEV, "device %s of the host is another one", d->path);
-	file = openat(parent, name, O_CREAT | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644);
+	file = um_resolve_file(parent, name, 0644);
 	if (file < 0)
-		return um_error_errno(err, -errno, "create %s", d->path);
+		return um_error_errno(err, file, "create %s", d->path);
 	e = um_rootfs_attach(mfd, file);
 	return e < 0 ? um_error_errno(err, e, "mount device %s", d->path) : 0;
 }
@@ -73,7 +73,7 @@ static int make_device(struct um_rootfs *r, const struct um_spec_device *d, stru
 		char type;
 		mode_t mode;
 	} modes[] = {{'c', S_IFCHR}, {'b', S_IFBLK}, {'p', S_IFIFO}};
-	_cleanup_close_ int parent = -1;
+	_cleanup_close_ int parent = -1, node = -1;
 	char name[NAME_MAX + 1];
 	dev_t rdev = d->type == 'p' ? 0 : makedev((unsigned)d->major, (unsigned)d->minor);
 	mode_t mode = 0;
@@ -87,15 +87,14 @@ static int make_device(struct um_rootfs *r, const struct um_spec_device *d, stru
 			mode = modes[i].mode;
 	if (r->user_ns && d->type != 'p')
 		return bind_device(parent, name, d, err);
-	if (mknodat(parent, name, mode | d->mode, rdev) < 0) {
-		if (errno != EEXIST)
-			return um_error_errno(err, -errno, "make device %s", d->path);
-		if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-		    (st.st_mode & S_IFMT) != mode || st.st_rdev != rdev)
-			return um_error_set(err, -EEXIST, "device %s: another file is there",
-					    d->path);
-	}
-	if ((d->uid || d->gid) && fchownat(parent, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (mknodat(parent, name, mode | d->mode, rdev) < 0 && errno != EEXIST)
+		return um_error_errno(err, -errno, "make device %s", d->path);
+	node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (node < 0 || fstat(node, &st) < 0)
+		return um_error_errno(err, -errno, "device %s", d->path);
+	if ((st.st_mode & S_IFMT) != mode || st.st_rdev != rdev)
+		return um_error_set(err, -EEXIST, "device %s: another file is there", d->path);
+	if ((d->uid || d->gid) && fchownat(node, "", d->uid, d->gid, AT_EMPTY_PATH) < 0)
 		return um_error_errno(err, -errno, "owner of device %s", d->path);
 	return 0;
 }

@@ -18,6 +18,7 @@
 #include "runtime/console.h"
 #include "runtime/lsm.h"
 #include "runtime/process.h"
+#include "runtime/resolve.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp.h"
 #include "runtime/state.h"
@@ -344,6 +345,8 @@ static int enter(struct exec *x, struct um_error *err)
 		r = oom_score(x, err);
 	if (r >= 0)
 		r = um_lsm_set(&x->process, -1, err);
+	if (r >= 0)
+		r = um_process_guard(err);
 	if (r < 0)
 		return r;
 	if (flags && setns(x->init_pidfd, (int)flags) < 0)
@@ -355,14 +358,15 @@ static int enter(struct exec *x, struct um_error *err)
 
 static int terminal(struct exec *x, struct um_error *err)
 {
-	_cleanup_close_ int pts = -1, slave = -1;
+	_cleanup_close_ int root = -1, pts = -1, slave = -1;
 	int r;
 
 	if (!x->process.terminal)
 		return 0;
-	pts = open("/dev/pts", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	pts = root < 0 ? -errno : um_resolve(root, "dev/pts");
 	if (pts < 0)
-		return um_error_errno(err, -errno, "process.terminal: /dev/pts");
+		return um_error_errno(err, pts, "process.terminal: /dev/pts");
 	r = um_console_setup(pts, &x->process, x->console_fd, &slave, err);
 	return r < 0 ? r : um_console_become(slave, err);
 }
@@ -400,8 +404,14 @@ static void child(struct exec *x)
 		_exit(255);
 	setsid();
 	r = enter(x, &err);
+	if (r >= 0) {
+		const int keep[] = {report, x->console_fd, x->listener.socket};
+
+		r = um_process_keep_fds(x->preserve_fds, keep, UM_ARRAY_LEN(keep), &err);
+	}
 	if (r >= 0)
 		r = terminal(x, &err);
+	x->console_fd = um_close(x->console_fd);
 	if (r >= 0)
 		r = um_process_limits(&x->process, &err);
 	if (r >= 0)

@@ -85,7 +85,8 @@ static int identity(struct um_init *in, struct um_error *err)
 	return 0;
 }
 
-static int oom_score(struct um_init *in, struct um_rootfs *root, struct um_error *err)
+/* In the host's mounts still: no file of the container is in the way. */
+static int oom_score(struct um_init *in, struct um_error *err)
 {
 	const struct um_spec_process *p = &in->spec->process;
 	char text[16];
@@ -93,11 +94,8 @@ static int oom_score(struct um_init *in, struct um_rootfs *root, struct um_error
 
 	if (p->oom_score_adj == UM_CG_UNSET)
 		return 0;
-	r = um_rootfs_open_proc(root, err);
-	if (r < 0)
-		return r;
 	snprintf(text, sizeof(text), "%d", (int)p->oom_score_adj);
-	r = um_rootfs_write_proc(root, "self/oom_score_adj", text);
+	r = um_io_write_value(AT_FDCWD, "/proc/self/oom_score_adj", text);
 	return r < 0 ? um_error_errno(err, r, "process.oomScoreAdj %s", text) : 0;
 }
 
@@ -140,8 +138,6 @@ static int set_up(struct um_init *in, struct um_error *err)
 		r = um_rootfs_mounts(&root, err);
 	if (r >= 0)
 		r = um_rootfs_devices(&root, err);
-	if (r >= 0)
-		r = oom_score(in, &root, err);
 	if (r >= 0)
 		r = runtime_hooks(in, err);
 	if (r >= 0)
@@ -215,21 +211,10 @@ static void fail(int fd, const struct um_error *err)
 	_exit(1);
 }
 
-/* Closes every fd from @base on but these (-1: none): the host's directories and locks end here. */
-static int keep_only(unsigned base, const int *keep, size_t n)
+/* Else others see the process before it has given up what makes it more than them. */
+static bool owns_pid_ns(const struct um_spec *s)
 {
-	for (;;) {
-		unsigned next = ~0U;
-
-		for (size_t i = 0; i < n; i++)
-			if (keep[i] >= 0 && (unsigned)keep[i] >= base && (unsigned)keep[i] < next)
-				next = (unsigned)keep[i];
-		if (next > base && um_sys_close_range(base, next == ~0U ? next : next - 1, 0) < 0)
-			return -errno;
-		if (next == ~0U)
-			return 0;
-		base = next + 1;
-	}
+	return s->ns[UM_NS_PID].present && !s->ns[UM_NS_PID].path;
 }
 
 void um_init_main(struct um_init *in)
@@ -256,7 +241,17 @@ void um_init_main(struct um_init *in)
 		r = in->seccomp_json ? 0 : -ENOMEM;
 	}
 	if (r >= 0)
+		r = oom_score(in, &err);
+	/* after that: the files in its /proc/PID are root's from then on */
+	if (r >= 0 && !owns_pid_ns(in->spec))
+		r = um_process_guard(&err);
+	if (r >= 0)
 		r = set_up(in, &err);
+	if (r >= 0) {
+		const int keep[] = {in->sync_fd, in->start_fd, in->seccomp_fd, in->proc_fd};
+
+		r = um_process_keep_fds(in->preserve_fds, keep, UM_ARRAY_LEN(keep), &err);
+	}
 	if (r >= 0)
 		um_process_make_cwd(&in->spec->process);
 	if (r >= 0)
@@ -265,13 +260,6 @@ void um_init_main(struct um_init *in)
 		r = um_process_home(in->arena, &in->spec->process);
 	if (r >= 0 && in->spec->has_process)
 		r = um_process_find(&in->spec->process, path, sizeof(path), &err);
-	if (r >= 0) {
-		const int keep[] = {in->sync_fd, in->start_fd, in->seccomp_fd, in->proc_fd};
-
-		r = keep_only(3 + in->preserve_fds, keep, UM_ARRAY_LEN(keep));
-		if (r < 0)
-			um_error_errno(&err, r, "close_range");
-	}
 	/* From here the socket's end says that the creator died. The signal would come as well when
 	 * it ends in good order, before this process had the time to cancel it. */
 	if (r >= 0 && in->die_with_parent)

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/openat2.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 
 #include "base/io.h"
 #include "base/num.h"
+#include "runtime/resolve.h"
 #include "runtime/sys.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -138,8 +140,34 @@ static int enter_cwd(const struct um_spec_process *p, struct um_error *err)
 
 void um_process_make_cwd(const struct um_spec_process *p)
 {
-	if (access(p->cwd, F_OK) < 0 && errno == ENOENT)
-		(void)!um_io_mkdirs(AT_FDCWD, p->cwd, 0755, NULL);
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = -1;
+
+	if (root >= 0 && um_resolve_create(root, p->cwd, true, &fd, NULL) >= 0)
+		um_close(fd);
+}
+
+int um_process_keep_fds(unsigned preserve_fds, const int *keep, size_t n, struct um_error *err)
+{
+	for (unsigned base = 3 + preserve_fds;;) {
+		unsigned next = ~0U;
+
+		for (size_t i = 0; i < n; i++)
+			if (keep[i] >= 0 && (unsigned)keep[i] >= base && (unsigned)keep[i] < next)
+				next = (unsigned)keep[i];
+		if (next > base && um_sys_close_range(base, next == ~0U ? next : next - 1, 0) < 0)
+			return um_error_errno(err, -errno, "close_range");
+		if (next == ~0U)
+			return 0;
+		base = next + 1;
+	}
+}
+
+int um_process_guard(struct um_error *err)
+{
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return um_error_errno(err, -errno, "PR_SET_DUMPABLE");
+	return 0;
 }
 
 /* A pipe's own mode lets nobody but its owner open it again, which is what programs without root
@@ -300,22 +328,58 @@ int um_process_start(const struct um_process_start *s, struct um_error *err)
 	return um_error_errno(err, r, "exec %s", path);
 }
 
+/* Looked at before it is opened: opening a device or a pipe does something. */
+static FILE *open_passwd(void)
+{
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int there = root < 0 ? -1 : um_resolve(root, "etc/passwd"), fd = -1;
+	struct stat a, b;
+
+	if (there < 0 || fstat(there, &a) < 0 || !S_ISREG(a.st_mode))
+		return NULL;
+	fd = um_io_openat2(root, "etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY, 0,
+			   RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+	if (fd < 0 || fstat(fd, &b) < 0 || b.st_dev != a.st_dev || b.st_ino != a.st_ino)
+		return NULL;
+	return fdopen(TAKE_FD(fd), "re");
+}
+
+/* A line without its end. A longer one is empty: its rest must not look like another user's. */
+static bool next_line(FILE *f, char *line, size_t size, size_t *budget)
+{
+	size_t n = 0;
+	int c;
+
+	while ((c = getc(f)) != EOF && (*budget)--) {
+		if (c == '\n')
+			break;
+		if (n < size)
+			line[n++] = (char)c;
+		if (!*budget)
+			return false;
+	}
+	if (c == EOF && !n)
+		return false;
+	line[n < size ? n : 0] = '\0';
+	return true;
+}
+
 int um_process_home(struct um_arena *a, struct um_spec_process *p)
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	const char *home = "/";
+	size_t budget = 1u << 20;
 	char line[1024], found[512];
 	char **env;
 
 	if (env_of(p, "HOME"))
 		return 0;
-	f = fopen("/etc/passwd", "re");
-	while (f && fgets(line, sizeof(line), f)) {
+	f = open_passwd();
+	while (f && next_line(f, line, sizeof(line), &budget)) {
 		char *field[7], *s = line;
 		uint64_t uid;
 		size_t n = 0;
 
-		line[strcspn(line, "\n")] = '\0';
 		while (n < 7 && s)
 			field[n++] = strsep(&s, ":");
 		if (n < 6 || um_num_u64(field[2], UINT32_MAX, &uid) < 0 || uid != p->uid)

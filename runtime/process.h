@@ -23,10 +23,19 @@ um_must_check int um_process_start(const struct um_process_start *s, struct um_e
  * those that callers look for ("executable file not found in $PATH"). */
 um_must_check int um_process_find(const struct um_spec_process *p, char *path, size_t size,
 				  struct um_error *err);
-/* Makes a missing cwd, in the root in use and as its root. What stands in the way is left for
- * um_process_confine() to report. */
+/* Closes every fd from 3 + @preserve_fds on but @keep (-1: none). Comes before the first path of
+ * the container is used: close-on-exec alone leaves the host's directories within reach of
+ * /proc/self/fd in a cwd, a program's path or an interpreter (CVE-2024-21626). */
+um_must_check int um_process_keep_fds(unsigned preserve_fds, const int *keep, size_t n,
+				      struct um_error *err);
+/* For a process that others in its pid namespace see: until its execve(2) they neither trace it nor
+ * look behind its /proc/PID, even when they come to be its equals. */
+um_must_check int um_process_guard(struct um_error *err);
+/* Makes a missing cwd, in the root in use and as its root, through no link of procfs. What stands
+ * in the way is left for um_process_start() to report. */
 void um_process_make_cwd(const struct um_spec_process *p);
-/* Adds HOME from /etc/passwd of the root in use when env has none. */
+/* Adds HOME from /etc/passwd of the root in use when env has none. Only a regular file is opened,
+ * and no more than its first MiB is read. */
 um_must_check int um_process_home(struct um_arena *a, struct um_spec_process *p);
 /* Back to default dispositions and an empty mask. */
 void um_process_reset_signals(void);

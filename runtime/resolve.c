@@ -13,15 +13,9 @@
 
 int um_resolve(int rootfd, const char *path)
 {
-	int fd;
-
 	path += strspn(path, "/");
-	fd = um_io_openat2(rootfd, *path ? path : ".", O_PATH | O_CLOEXEC, 0,
-			   RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-	if (fd == -EAGAIN) /* a rename raced with ".." */
-		fd = um_io_openat2(rootfd, *path ? path : ".", O_PATH | O_CLOEXEC, 0,
-				   RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-	return fd;
+	return um_io_openat2(rootfd, *path ? path : ".", O_PATH | O_CLOEXEC, 0,
+			     RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
 /* Puts the target of a link found at path[0, start) + name before the rest of @path. */
@@ -140,4 +134,13 @@ int um_resolve_parent(int rootfd, const char *path, char *name, size_t size, int
 	memcpy(dir, path, start);
 	dir[start] = '\0';
 	return um_resolve_create(rootfd, dir, true, ret_fd, err);
+}
+
+int um_resolve_file(int parent, const char *name, mode_t mode)
+{
+	int fd = openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, mode);
+
+	if (fd < 0 && errno == EEXIST)
+		fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }

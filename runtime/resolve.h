@@ -4,6 +4,7 @@
 #define UM_RUNTIME_RESOLVE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 
@@ -16,5 +17,8 @@ um_must_check int um_resolve_create(int rootfd, const char *path, bool directory
 /* The directory that holds @path (made when absent) and the last name, copied to @name. */
 um_must_check int um_resolve_parent(int rootfd, const char *path, char *name, size_t size,
 				    int *ret_fd, struct um_error *err);
+/* The file @name in the directory @parent, as O_PATH, or made empty. No link is followed and what
+ * is there is not opened, a pipe or a device it may be. Returns the fd or -errno. */
+int um_resolve_file(int parent, const char *name, mode_t mode);
 
 #endif

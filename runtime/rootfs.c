@@ -62,20 +62,23 @@ int um_rootfs_open(struct um_rootfs *r, struct um_error *err)
 {
 	/* shared: bind mounts keep the host's as peers, so that mounts reach it */
 	struct mount_attr all = {.propagation = wants_shared(r) ? MS_SHARED : MS_SLAVE};
+	_cleanup_close_ int there = -1;
+	int e;
 
 	if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &all, sizeof(all)) < 0)
 		return um_error_errno(err, -errno, "propagation of /");
-	if (wants_shared(r)) {
-		int e = part_from_peers(r->path, err);
-
-		if (e < 0)
-			return e;
-	}
-	r->fd = open_tree(AT_FDCWD, r->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (wants_shared(r) && (e = part_from_peers(r->path, err)) < 0)
+		return e;
+	there = open(r->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (there < 0)
+		return um_error_errno(err, -errno, "root.path: open %s", r->path);
+	r->fd = open_tree(there, "",
+			  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (r->fd < 0)
 		return um_error_errno(err, -errno, "root.path: open_tree %s", r->path);
-	if (move_mount(r->fd, "", AT_FDCWD, r->path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return um_error_errno(err, -errno, "root.path: mount %s", r->path);
+	e = um_rootfs_attach(r->fd, there);
+	if (e < 0)
+		return um_error_errno(err, e, "root.path: mount %s", r->path);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -284,6 +285,8 @@ int main(int argc, char **argv)
 	cli.rt.warn_data = &cli;
 	cli.rt.cgroups_optional = !host_root();
 	opterr = 0;
+	/* a reader of our output that went away must not end a command half way */
+	signal(SIGPIPE, SIG_IGN);
 	while (r == 0 && (c = getopt_long(argc, argv, "+hv", global_options, NULL)) != -1)
 		r = c == '?' ? um_cli_bad_option(&err, argv, "--help")
 			     : global_option(&cli, c, &err);

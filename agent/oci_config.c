@@ -205,11 +205,7 @@ static int volume_mounts(const struct maker *m, struct um_json *list)
 static struct um_json *namespaces(const struct maker *m)
 {
 	const struct agent_pod *p = m->p;
-	const struct {
-		const char *type;
-		bool wanted;
-		int fd; /* in the shim; -1: a new one */
-	} kinds[] = {
+	const struct um_oci_namespace kinds[] = {
 		{"mount", true, -1},
 		{"pid", !um_json_get_bool(m->pod, "spec.hostPID", false), p->ns_pid},
 		{"network", p->ns_net >= 0, p->ns_net},
@@ -217,21 +213,8 @@ static struct um_json *namespaces(const struct maker *m)
 		{"uts", p->ns_uts >= 0, p->ns_uts},
 		{"cgroup", !m->privileged, -1},
 	};
-	struct um_json *list = um_json_new_arr(m->a);
 
-	for (size_t i = 0; i < UM_ARRAY_LEN(kinds); i++) {
-		struct um_json *o;
-
-		if (!kinds[i].wanted)
-			continue;
-		o = um_json_append(list, um_json_new_obj(m->a));
-		um_json_set_str(m->a, o, "type", kinds[i].type);
-		if (kinds[i].fd >= 0)
-			um_json_set_str(
-				m->a, o, "path",
-				um_arena_printf(m->a, "/proc/%d/fd/%d", p->shim_pid, kinds[i].fd));
-	}
-	return list;
+	return um_oci_namespaces(m->a, kinds, UM_ARRAY_LEN(kinds), p->shim_pid);
 }
 
 static int64_t quantity(const struct maker *m, const char *path,

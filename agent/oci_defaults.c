@@ -4,6 +4,26 @@
 #include <string.h>
 #include <strings.h>
 
+struct um_json *um_oci_namespaces(struct um_arena *a, const struct um_oci_namespace *kinds,
+				  size_t n, int shim_pid)
+{
+	struct um_json *list = um_json_new_arr(a);
+
+	for (size_t i = 0; i < n; i++) {
+		struct um_json *o;
+
+		if (!kinds[i].wanted)
+			continue;
+		o = um_json_append(list, um_json_new_obj(a));
+		um_json_set_str(a, o, "type", kinds[i].type);
+		if (kinds[i].fd >= 0)
+			um_json_set_str(
+				a, o, "path",
+				um_arena_printf(a, "/proc/%d/fd/%d", shim_pid, kinds[i].fd));
+	}
+	return list;
+}
+
 struct um_json *um_oci_strings(struct um_arena *a, const char *const *list)
 {
 	struct um_json *arr = um_json_new_arr(a);

@@ -22,6 +22,14 @@ bool um_oci_has_cap(const struct um_oci_caps *caps, const char *cap);
 /* These build in @a and return NULL when that is full. */
 struct um_json *um_oci_capabilities(struct um_arena *a, const struct um_oci_caps *caps);
 struct um_json *um_oci_strings(struct um_arena *a, const char *const *list);
+/* A container's namespaces: held by its shim, or new ones. */
+struct um_oci_namespace {
+	const char *type;
+	bool wanted;
+	int fd; /* in the shim; -1: a new one */
+};
+struct um_json *um_oci_namespaces(struct um_arena *a, const struct um_oci_namespace *kinds,
+				  size_t n, int shim_pid);
 /* The seccomp profile RuntimeDefault: refuses what reaches the machine's kernel as a whole, unless
  * the container has the capability for it. */
 struct um_json *um_oci_default_seccomp(struct um_arena *a, const struct um_oci_caps *caps);

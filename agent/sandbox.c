@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "base/quantity.h"
 #include "rootfs/rootfs.h"
+#include "runtime/shim/client.h"
 
 #define SHIM_START_MS 10000
 #define SHIM_QUIT_MS 2000
@@ -171,35 +172,6 @@ int run_program(char *const argv[])
 	return status;
 }
 
-/* Waits for the shim's one line. */
-static int read_ready(int fd, char *line, size_t size, struct um_error *err)
-{
-	struct pollfd pfd = {fd, POLLIN, 0};
-	size_t len = 0;
-
-	for (;;) {
-		ssize_t n;
-
-		if (poll(&pfd, 1, SHIM_START_MS) == 0)
-			return um_error_set(err, -ETIMEDOUT, "umiak-shim was not ready in time");
-		n = read(fd, line + len, size - 1 - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return um_error_set(err, -EIO, "umiak-shim ended before it was ready");
-		len += (size_t)n;
-		line[len] = '\0';
-		if (strchr(line, '\n'))
-			break;
-		if (len == size - 1)
-			return um_error_set(err, -EIO, "umiak-shim said too much");
-	}
-	*strchr(line, '\n') = '\0';
-	if (!strncmp(line, "error: ", 7))
-		return um_error_set(err, -EIO, "umiak-shim: %s", line + 7);
-	return 0;
-}
-
 static const char *pod_hostname(const struct agent_pod *p)
 {
 	return um_json_get_str(p->obj, "spec.hostname", p->name);
@@ -288,7 +260,7 @@ static int start_shim(struct agent_job *j, struct um_error *err)
 	if (r < 0)
 		return um_error_errno(err, r, "run %s", p->agent->shim_path);
 	w_fd = um_close(w_fd);
-	r = read_ready(r_fd, line, sizeof(line), err);
+	r = um_shim_read_ready(r_fd, line, sizeof(line), SHIM_START_MS, err);
 	if (r == 0 && sscanf(line, "ready pid=%*d net=%d ipc=%d uts=%d pid_ns=%d", &j->ns_net,
 			     &j->ns_ipc, &j->ns_uts, &j->ns_pid) != 4)
 		r = um_error_set(err, -EIO, "umiak-shim said \"%s\"", line);

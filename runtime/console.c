@@ -34,9 +34,9 @@ int um_console_connect(const char *path, int *ret, struct um_error *err)
 	return 0;
 }
 
-int um_console_send_fd(int socket_fd, int fd, const char *name)
+int um_console_send_fd(int socket_fd, int fd, const char *text)
 {
-	struct iovec iov = {(void *)(uintptr_t)name, strlen(name)};
+	struct iovec iov = {(void *)(uintptr_t)text, strlen(text)};
 	union {
 		struct cmsghdr h;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -51,7 +51,20 @@ int um_console_send_fd(int socket_fd, int fd, const char *name)
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	return sendmsg(socket_fd, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	/* The descriptor goes with the first byte; a stream may take the rest in parts. */
+	do {
+		ssize_t n = sendmsg(socket_fd, &m, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EPIPE;
+		iov.iov_base = (char *)iov.iov_base + n;
+		iov.iov_len -= (size_t)n;
+		m.msg_control = NULL;
+		m.msg_controllen = 0;
+	} while (iov.iov_len);
+	return 0;
 }
 
 int um_console_receive(int socket_fd, int *ret_master, struct um_error *err)

@@ -89,18 +89,6 @@ int um_runtime_state(const struct um_runtime *rt, struct um_arena *a, const char
 	return r < 0 ? r : um_state_load(dir, id, a, ret, err);
 }
 
-static int open_cgroup(const struct um_runtime_state *s, struct um_cgroups **host,
-		       struct um_cgroup **cg, struct um_error *err)
-{
-	int r;
-
-	if (!s->cgroup)
-		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
-					   "container %s has no cgroup", s->id);
-	r = um_cgroups_open(host, err);
-	return r < 0 ? r : um_cgroup_open(*host, s->cgroup, cg, err);
-}
-
 int um_runtime_kill(const struct um_runtime *rt, const char *id, int sig, bool all,
 		    struct um_error *err)
 {
@@ -117,7 +105,7 @@ int um_runtime_kill(const struct um_runtime *rt, const char *id, int sig, bool a
 	if (r < 0)
 		return r;
 	if (all) {
-		r = open_cgroup(&s, &host, &cg, err);
+		r = um_state_open_cgroup(&s, &host, &cg, err);
 		if (r == -ENOENT)
 			return um_error_set(err, -ESRCH, "container not running");
 		if (r < 0)
@@ -145,7 +133,7 @@ static int kill_everything(const struct um_runtime_state *s, struct um_error *er
 	if (pidfd >= 0)
 		um_sys_pidfd_signal(pidfd, SIGKILL);
 	if (s->cgroup) {
-		r = open_cgroup(s, &host, &cg, err);
+		r = um_state_open_cgroup(s, &host, &cg, err);
 		if (r >= 0)
 			r = um_cgroup_kill(cg, err);
 		if (r < 0 && r != -ENOENT)
@@ -226,7 +214,7 @@ int um_runtime_pause(const struct um_runtime *rt, const char *id, bool freeze, s
 		   : s.status != UM_RUNTIME_PAUSED)
 		return um_error_set(err, -EINVAL, "cannot %s a container in the %s state",
 				    freeze ? "pause" : "resume", um_runtime_status_name(s.status));
-	r = open_cgroup(&s, &host, &cg, err);
+	r = um_state_open_cgroup(&s, &host, &cg, err);
 	return r < 0 ? r : um_cgroup_freeze(cg, freeze, err);
 }
 
@@ -244,7 +232,7 @@ int um_runtime_ps(const struct um_runtime *rt, const char *id, pid_t **ret, size
 	r = um_runtime_state(rt, a, id, &s, err);
 	if (r < 0)
 		return r;
-	r = open_cgroup(&s, &host, &cg, err);
+	r = um_state_open_cgroup(&s, &host, &cg, err);
 	return r < 0 ? r : um_cgroup_pids(cg, ret, ret_n, err);
 }
 

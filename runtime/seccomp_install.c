@@ -8,11 +8,11 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <time.h>
 
 #include "base/io.h"
 #include "base/json.h"
+#include "runtime/console.h"
 #include "runtime/seccomp.h"
 
 #define STACK_BYTES (64 << 10)
@@ -28,20 +28,16 @@ struct talk {
 
 int um_seccomp_connect(const struct um_spec_seccomp *s, int *ret, struct um_error *err)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	struct timeval patience = {.tv_sec = SEND_SECONDS};
 	_cleanup_close_ int fd = -1;
+	int r;
 
 	*ret = -1;
 	if (!s->notifies)
 		return 0;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return um_error_errno(err, -errno, "socket");
-	strncpy(a.sun_path, s->listener_path, sizeof(a.sun_path) - 1);
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		return um_error_errno(err, -errno, "linux.seccomp.listenerPath %s",
-				      s->listener_path);
+	r = um_console_connect(s->listener_path, &fd, err);
+	if (r < 0)
+		return um_error_wrap(err, r, "linux.seccomp.listenerPath");
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
 		return um_error_errno(err, -errno, "linux.seccomp.listenerPath");
 	*ret = TAKE_FD(fd);
@@ -68,38 +64,6 @@ const char *um_seccomp_listener_json(struct um_arena *a, const struct um_spec_se
 	return um_arena_strdup(a, um_buf_str(&b));
 }
 
-static int send_fd(const struct um_seccomp_listener *l, int fd)
-{
-	struct iovec iov = {(void *)(uintptr_t)l->json, strlen(l->json)};
-	union {
-		struct cmsghdr h;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = &control,
-			   .msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	while (iov.iov_len) {
-		ssize_t n = sendmsg(l->socket, &m, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -errno;
-		iov.iov_base = (char *)iov.iov_base + n;
-		iov.iov_len -= (size_t)n;
-		m.msg_control = NULL;
-		m.msg_controllen = 0;
-	}
-	return 0;
-}
-
 /* The second thread. It shares everything with the first, errno included, which does not use that
  * meanwhile. The descriptor is closed here, too: as long as this process had it open, nobody would
  * notice that the listener has died, and the first thread would wait for ever. */
@@ -112,7 +76,7 @@ static int tell(void *arg)
 	while ((fd = __atomic_load_n(&t->fd, __ATOMIC_ACQUIRE)) == FD_NOT_YET)
 		nanosleep(&pause, NULL);
 	if (fd >= 0) {
-		r = send_fd(t->listener, fd);
+		r = um_console_send_fd(t->listener->socket, fd, t->listener->json);
 		um_close(fd);
 	}
 	um_close(t->listener->socket); /* who reads to its end waits no longer */

@@ -240,6 +240,18 @@ int um_state_load(int dir, const char *id, struct um_arena *a, struct um_runtime
 	return 0;
 }
 
+int um_state_open_cgroup(const struct um_runtime_state *s, struct um_cgroups **host,
+			 struct um_cgroup **cg, struct um_error *err)
+{
+	int r;
+
+	if (!s->cgroup)
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "container %s has no cgroup", s->id);
+	r = um_cgroups_open(host, err);
+	return r < 0 ? r : um_cgroup_open(*host, s->cgroup, cg, err);
+}
+
 int um_state_hook_json(struct um_arena *a, const char *id, const char *status, int64_t pid,
 		       const char *bundle, const struct um_spec *spec, const char **ret)
 {

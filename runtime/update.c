@@ -64,18 +64,6 @@ static void unlimited_swap(struct um_arena *a, struct um_json *changes)
 		um_json_set_i64(a, memory, "swap", -1);
 }
 
-static int open_cgroup(const struct um_runtime_state *s, struct um_cgroups **host,
-		       struct um_cgroup **cg, struct um_error *err)
-{
-	int r;
-
-	if (!s->cgroup)
-		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
-					   "container %s has no cgroup", s->id);
-	r = um_cgroups_open(host, err);
-	return r < 0 ? r : um_cgroup_open(*host, s->cgroup, cg, err);
-}
-
 int um_runtime_update(const struct um_runtime *rt, const char *id, const char *json, size_t len,
 		      struct um_error *err)
 {
@@ -111,7 +99,7 @@ int um_runtime_update(const struct um_runtime *rt, const char *id, const char *j
 		return -ENOMEM;
 	r = um_spec_decode_resources(a, saved, all, err);
 	if (r >= 0)
-		r = open_cgroup(&s, &host, &cg, err);
+		r = um_state_open_cgroup(&s, &host, &cg, err);
 	if (r < 0)
 		return r;
 	pair_memory(&changes->limits, &all->limits);

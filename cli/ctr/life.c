@@ -183,30 +183,6 @@ static int spawn_shim(char *const argv[], int ready_fd, const struct um_cgroup *
 	return -r;
 }
 
-static int read_ready(int fd, char *line, size_t size, struct um_error *err)
-{
-	struct pollfd p = {fd, POLLIN, 0};
-	size_t len = 0;
-
-	while (!memchr(line, '\n', len)) {
-		ssize_t n;
-
-		if (poll(&p, 1, SHIM_START_MS) == 0)
-			return um_error_set(err, -ETIMEDOUT, "umiak-shim was not ready in time");
-		n = read(fd, line + len, size - 1 - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return um_error_set(err, -EIO, "umiak-shim ended before it was ready");
-		len += (size_t)n;
-	}
-	line[len] = '\0';
-	line[strcspn(line, "\n")] = '\0';
-	if (!strncmp(line, "error: ", 7))
-		return um_error_set(err, -EIO, "umiak-shim: %s", line + 7);
-	return 0;
-}
-
 static int start_shim(const struct ctr *c, struct ctr_live *shim, struct um_error *err)
 {
 	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
@@ -234,7 +210,7 @@ static int start_shim(const struct ctr *c, struct ctr_live *shim, struct um_erro
 	if (r < 0)
 		return um_error_errno(err, r, "run %s", ctr_env.shim);
 	to = um_close(to);
-	r = read_ready(from, line, sizeof(line), err);
+	r = um_shim_read_ready(from, line, sizeof(line), SHIM_START_MS, err);
 	if (r == 0 && sscanf(line, "ready pid=%*d net=%d ipc=%d uts=%d pid_ns=%d", &shim->ns_net,
 			     &shim->ns_ipc, &shim->ns_uts, &shim->ns_pid) != 4)
 		r = um_error_set(err, -EIO, "umiak-shim said \"%s\"", line);

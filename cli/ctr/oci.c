@@ -227,11 +227,7 @@ static void file_mounts(const struct maker *m, struct um_json *list)
 
 static struct um_json *namespaces(const struct maker *m)
 {
-	const struct {
-		const char *type;
-		bool wanted;
-		int fd; /* in the shim; -1: a new one */
-	} kinds[] = {
+	const struct um_oci_namespace kinds[] = {
 		{"mount", true, -1},
 		{"pid", strcmp(um_json_get_str(m->host, "PidMode", ""), "host") != 0,
 		 m->shim->ns_pid},
@@ -240,21 +236,8 @@ static struct um_json *namespaces(const struct maker *m)
 		{"uts", m->shim->ns_uts >= 0, m->shim->ns_uts},
 		{"cgroup", true, -1},
 	};
-	struct um_json *list = um_json_new_arr(m->a);
 
-	for (size_t i = 0; i < UM_ARRAY_LEN(kinds); i++) {
-		struct um_json *o;
-
-		if (!kinds[i].wanted)
-			continue;
-		o = um_json_append(list, um_json_new_obj(m->a));
-		um_json_set_str(m->a, o, "type", kinds[i].type);
-		if (kinds[i].fd >= 0)
-			um_json_set_str(m->a, o, "path",
-					um_arena_printf(m->a, "/proc/%d/fd/%d", m->shim->shim,
-							kinds[i].fd));
-	}
-	return list;
+	return um_oci_namespaces(m->a, kinds, UM_ARRAY_LEN(kinds), m->shim->shim);
 }
 
 /* ---- devices ---- */

@@ -5,6 +5,34 @@
 #include <sys/un.h>
 #include <time.h>
 
+int um_shim_read_ready(int fd, char *line, size_t size, int timeout_ms, struct um_error *err)
+{
+	struct pollfd pfd = {fd, POLLIN, 0};
+	size_t len = 0;
+
+	for (;;) {
+		ssize_t n;
+
+		if (poll(&pfd, 1, timeout_ms) == 0)
+			return um_error_set(err, -ETIMEDOUT, "umiak-shim was not ready in time");
+		n = read(fd, line + len, size - 1 - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return um_error_set(err, -EIO, "umiak-shim ended before it was ready");
+		len += (size_t)n;
+		line[len] = '\0';
+		if (strchr(line, '\n'))
+			break;
+		if (len == size - 1)
+			return um_error_set(err, -EIO, "umiak-shim said too much");
+	}
+	*strchr(line, '\n') = '\0';
+	if (!strncmp(line, "error: ", 7))
+		return um_error_set(err, -EIO, "umiak-shim: %s", line + 7);
+	return 0;
+}
+
 int um_shim_connect(const char *dir)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);

@@ -10,6 +10,10 @@
 #include "base/error.h"
 #include "runtime/shim/proto.h"
 
+/* Waits for the one line by which a shim that was just started says on its pipe @fd that it is
+ * ready: without the line break, in @line. -EIO with what it says otherwise, -ETIMEDOUT. */
+um_must_check int um_shim_read_ready(int fd, char *line, size_t size, int timeout_ms,
+				     struct um_error *err);
 /* Connects to the shim whose folder @dir is: a descriptor, or a negative errno (-ECONNREFUSED or
  * -ENOENT: there is none). */
 int um_shim_connect(const char *dir);

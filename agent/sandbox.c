@@ -18,6 +18,7 @@
 #include "base/quantity.h"
 #include "rootfs/rootfs.h"
 #include "runtime/shim/client.h"
+#include "runtime/shim/start.h"
 
 #define SHIM_START_MS 10000
 #define SHIM_QUIT_MS 2000
@@ -127,45 +128,24 @@ static int make_cgroup(const struct agent_job *j, struct um_error *err)
 
 extern char **environ;
 
-#define JOIN_FD 10 /* the first of the shim's descriptors for joining its cgroup */
-
-/* @join (may be NULL): a prepared group whose join descriptors the program inherits as JOIN_FD...
- */
-static int spawn(char *const argv[], int ready_fd, const struct um_cgroup *join, pid_t *ret)
+/* Blocks until the program's end: its status, or a negative errno. */
+int run_program(char *const argv[])
 {
-	int next = JOIN_FD;
-	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
 	sigset_t set;
-	int r;
+	int status, r;
+	pid_t pid;
 
-	posix_spawn_file_actions_init(&fa);
-	posix_spawn_file_actions_addopen(&fa, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	if (ready_fd >= 0)
-		posix_spawn_file_actions_adddup2(&fa, ready_fd, 3);
-	for (size_t i = 0; join && i < UM_CGROUP_MAX_HIERARCHIES; i++)
-		if (join->join_fds[i] >= 0)
-			posix_spawn_file_actions_adddup2(&fa, join->join_fds[i], next++);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	sigemptyset(&set);
 	posix_spawnattr_setsigmask(&attr, &set);
 	sigaddset(&set, SIGPIPE);
 	posix_spawnattr_setsigdefault(&attr, &set);
-	r = posix_spawn(ret, argv[0], &fa, &attr, argv, environ);
+	r = posix_spawn(&pid, argv[0], NULL, &attr, argv, environ);
 	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&fa);
-	return -r;
-}
-
-int run_program(char *const argv[])
-{
-	int status, r;
-	pid_t pid;
-
-	r = spawn(argv, -1, NULL, &pid);
-	if (r < 0)
-		return r;
+	if (r)
+		return -r;
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
@@ -177,10 +157,7 @@ static const char *pod_hostname(const struct agent_pod *p)
 	return um_json_get_str(p->obj, "spec.hostname", p->name);
 }
 
-/* Shims have a group of their own, outside the pods': what a pod may use is the pod's. The shim
- * joins it itself: moving another process waits for the kernel's grace period in each v1 hierarchy.
- * The descriptors are opened once, above the numbers that they get in the shim: posix_spawn's dup2
- * must not meet a source among its targets. */
+/* Shims have a group of their own, outside the pods': what a pod may use is the pod's. */
 int open_shims_group(struct um_agent *a, struct um_error *err)
 {
 	char path[512];
@@ -189,47 +166,21 @@ int open_shims_group(struct um_agent *a, struct um_error *err)
 	if (r < 0)
 		return um_error_errno(err, r, "the shims' cgroup path");
 	r = um_cgroup_create(a->cgroups, path, &a->shims, NULL, err);
-	if (r == 0)
-		r = um_cgroup_prepare_join(a->shims, err);
-	for (size_t i = 0; i < UM_CGROUP_MAX_HIERARCHIES && r == 0; i++) {
-		int fd = a->shims->join_fds[i];
-
-		if (fd < 0 || fd >= JOIN_FD + UM_CGROUP_MAX_HIERARCHIES)
-			continue;
-		a->shims->join_fds[i] =
-			fcntl(fd, F_DUPFD_CLOEXEC, JOIN_FD + UM_CGROUP_MAX_HIERARCHIES);
-		if (a->shims->join_fds[i] < 0)
-			r = um_error_errno(err, -errno, "open %s", path);
-		close(fd);
-	}
-	return r;
-}
-
-static int count_join_fds(const struct um_cgroup *cg)
-{
-	int n = 0;
-
-	for (size_t i = 0; i < UM_CGROUP_MAX_HIERARCHIES; i++)
-		n += cg->join_fds[i] >= 0;
-	return n;
+	return r < 0 ? r : um_cgroup_prepare_join(a->shims, err);
 }
 
 static int start_shim(struct agent_job *j, struct um_error *err)
 {
 	struct agent_pod *p = j->pod;
-	_cleanup_close_ int r_fd = -1, w_fd = -1;
-	char dir[4096], line[400], hostname[65], join[16];
+	char dir[4096], hostname[65];
 	char *argv[24];
-	int n = 0, fds[2], r;
+	int n = 0, r;
+	struct um_shim_start s = {
+		.argv = argv, .group = p->agent->shims, .timeout_ms = SHIM_START_MS};
 
 	r = pod_run_path(p, dir, sizeof(dir), "%s", "");
 	if (r < 0)
 		return um_error_errno(err, r, "the pod's folder");
-	snprintf(join, sizeof(join), "%d", count_join_fds(p->agent->shims));
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return um_error_errno(err, -errno, "pipe for umiak-shim");
-	r_fd = fds[0];
-	w_fd = fds[1];
 #define ARG(s) (argv[n++] = (char *)(uintptr_t)(s))
 	ARG(p->agent->shim_path);
 	ARG("--dir");
@@ -241,9 +192,7 @@ static int start_shim(struct agent_job *j, struct um_error *err)
 	ARG("--oci-root");
 	ARG(p->agent->oci_root);
 	ARG("--ready-fd");
-	ARG("3");
-	ARG("--join-fds");
-	ARG(join);
+	ARG(UM_SHIM_READY_FD);
 	if (!pod_host_network(p)) {
 		snprintf(hostname, sizeof(hostname), "%.63s", pod_hostname(p));
 		ARG("--new-net");
@@ -256,19 +205,12 @@ static int start_shim(struct agent_job *j, struct um_error *err)
 		ARG("--new-pid");
 	ARG(NULL);
 #undef ARG
-	r = spawn(argv, w_fd, p->agent->shims, &j->shim_pid);
-	if (r < 0)
-		return um_error_errno(err, r, "run %s", p->agent->shim_path);
-	w_fd = um_close(w_fd);
-	r = um_shim_read_ready(r_fd, line, sizeof(line), SHIM_START_MS, err);
-	if (r == 0 && sscanf(line, "ready pid=%*d net=%d ipc=%d uts=%d pid_ns=%d", &j->ns_net,
-			     &j->ns_ipc, &j->ns_uts, &j->ns_pid) != 4)
-		r = um_error_set(err, -EIO, "umiak-shim said \"%s\"", line);
-	if (r < 0) {
-		kill(j->shim_pid, SIGKILL);
-		waitpid(j->shim_pid, NULL, 0);
-		j->shim_pid = 0;
-	}
+	r = um_shim_start(&s, err);
+	j->shim_pid = s.pid;
+	j->ns_net = s.ns_net;
+	j->ns_ipc = s.ns_ipc;
+	j->ns_uts = s.ns_uts;
+	j->ns_pid = s.ns_pid;
 	return r;
 }
 

@@ -97,8 +97,6 @@ um_must_check int um_cgroup_prepare_join(struct um_cgroup *cg, struct um_error *
 /* Moves the calling (single) thread into the v1 groups, and into v2 too unless @in_v2 says it was
  * cloned there. Async-signal-safe: writes only. Returns 0 or the errno of a write. */
 um_must_check int um_cgroup_join_self(const struct um_cgroup *cg, bool in_v2);
-/* Moves process @pid into the group everywhere (slow on v1, see above). -ESRCH when it is gone. */
-um_must_check int um_cgroup_add(const struct um_cgroup *cg, pid_t pid, struct um_error *err);
 
 #define UM_CG_UNSET INT64_MIN
 #define UM_CG_MAX INT64_C(-1) /* no limit, in limits of type int64_t */

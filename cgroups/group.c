@@ -260,24 +260,6 @@ int um_cgroup_join_self(const struct um_cgroup *cg, bool in_v2)
 	return 0;
 }
 
-int um_cgroup_add(const struct um_cgroup *cg, pid_t pid, struct um_error *err)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%d", pid);
-	for (size_t i = 0; i < cg->host->n; i++) {
-		int r;
-
-		if (cg->fds[i] < 0)
-			continue;
-		r = um_io_write_value(cg->fds[i], "cgroup.procs", text);
-		if (r < 0)
-			return um_error_errno(err, r, "add process %d to cgroup %s%s", pid,
-					      cg->host->h[i].mount_point, cg->path);
-	}
-	return 0;
-}
-
 /* Removes the directories below @dir, deepest first. */
 static int remove_children(int dir, unsigned depth)
 {

@@ -20,13 +20,11 @@
 #include "cgroups/cgroups.h"
 #include "cli/ctr/ctr.h"
 #include "runtime/shim/client.h"
+#include "runtime/shim/start.h"
 
 #define SHIM_START_MS 30000
 #define SHIM_QUIT_MS 5000
 #define START_MS 60000
-#define JOIN_FD 10 /* the first of the shim's descriptors for joining its group */
-
-extern char **environ;
 
 static void snapshot_id(const struct ctr *c, char *buf, size_t size)
 {
@@ -40,7 +38,6 @@ static const char *network(const struct ctr *c)
 
 /* ---- the shim ---- */
 
-/* The shims have a group of their own, which the shim joins itself. */
 static int open_shims_group(struct um_cgroups **host, struct um_cgroup **ret, struct um_error *err)
 {
 	char path[200];
@@ -49,26 +46,13 @@ static int open_shims_group(struct um_cgroups **host, struct um_cgroup **ret, st
 	snprintf(path, sizeof(path), "/%s/shims", ctr_env.cgroup_parent);
 	if (r == 0)
 		r = um_cgroup_create(*host, path, ret, NULL, err);
-	if (r == 0)
-		r = um_cgroup_prepare_join(*ret, err);
-	for (size_t i = 0; r == 0 && i < UM_CGROUP_MAX_HIERARCHIES; i++) {
-		int fd = (*ret)->join_fds[i];
-
-		if (fd < 0)
-			continue;
-		(*ret)->join_fds[i] =
-			fcntl(fd, F_DUPFD_CLOEXEC, JOIN_FD + UM_CGROUP_MAX_HIERARCHIES);
-		close(fd);
-		if ((*ret)->join_fds[i] < 0)
-			r = um_error_errno(err, -errno, "open %s", path);
-	}
-	return r;
+	return r < 0 ? r : um_cgroup_prepare_join(*ret, err);
 }
 
 #define ARGS_MAX 48
 
 struct shim_args {
-	char join[16], self[1100];
+	char self[1100];
 	char flags[7][CTR_DIR_MAX + 40];
 	size_t n_flags;
 	char *argv[ARGS_MAX];
@@ -112,7 +96,7 @@ static int own_path(char *buf, size_t size, struct um_error *err)
 	return 0;
 }
 
-static int make_args(const struct ctr *c, struct shim_args *s, int joins, struct um_error *err)
+static int make_args(const struct ctr *c, struct shim_args *s, struct um_error *err)
 {
 	const char *hostname = um_json_get_str(c->config, "Config.Hostname", "");
 	bool host = !strcmp(network(c), "host");
@@ -120,7 +104,6 @@ static int make_args(const struct ctr *c, struct shim_args *s, int joins, struct
 
 	if (r < 0)
 		return r;
-	snprintf(s->join, sizeof(s->join), "%d", joins);
 	s->n = 0;
 	s->n_flags = 0;
 	arg(s, ctr_env.shim);
@@ -135,9 +118,7 @@ static int make_args(const struct ctr *c, struct shim_args *s, int joins, struct
 	arg(s, "--log-max-bytes");
 	arg(s, CTR_LOG_MAX_BYTES);
 	arg(s, "--ready-fd");
-	arg(s, "3");
-	arg(s, "--join-fds");
-	arg(s, s->join);
+	arg(s, UM_SHIM_READY_FD);
 	arg(s, "--new-ipc");
 	if (!host)
 		arg(s, "--new-net");
@@ -157,65 +138,30 @@ static int make_args(const struct ctr *c, struct shim_args *s, int joins, struct
 	return 0;
 }
 
-static int spawn_shim(char *const argv[], int ready_fd, const struct um_cgroup *join, pid_t *ret)
-{
-	posix_spawn_file_actions_t fa;
-	posix_spawnattr_t attr;
-	int next = JOIN_FD, r;
-	sigset_t set;
-
-	posix_spawn_file_actions_init(&fa);
-	for (int i = 0; i < 3; i++)
-		posix_spawn_file_actions_addopen(&fa, i, "/dev/null", O_RDWR, 0);
-	posix_spawn_file_actions_adddup2(&fa, ready_fd, 3);
-	for (size_t i = 0; i < UM_CGROUP_MAX_HIERARCHIES; i++)
-		if (join->join_fds[i] >= 0)
-			posix_spawn_file_actions_adddup2(&fa, join->join_fds[i], next++);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	sigemptyset(&set);
-	posix_spawnattr_setsigmask(&attr, &set);
-	sigfillset(&set);
-	posix_spawnattr_setsigdefault(&attr, &set);
-	r = posix_spawn(ret, argv[0], &fa, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&fa);
-	return -r;
-}
-
 static int start_shim(const struct ctr *c, struct ctr_live *shim, struct um_error *err)
 {
 	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
 	_cleanup_(um_cgroup_freep) struct um_cgroup *group = NULL;
-	_cleanup_close_ int from = -1, to = -1;
+	struct um_shim_start s = {.quiet = true, .timeout_ms = SHIM_START_MS};
 	struct shim_args args;
-	char line[400];
-	int fds[2], joins = 0, r;
+	int r;
 
 	*shim = (struct ctr_live){.fd = -1};
 	r = open_shims_group(&host, &group, err);
+	if (r == 0)
+		r = make_args(c, &args, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < UM_CGROUP_MAX_HIERARCHIES; i++)
-		joins += group->join_fds[i] >= 0;
-	r = make_args(c, &args, joins, err);
+	s.argv = args.argv;
+	s.group = group;
+	r = um_shim_start(&s, err);
 	if (r < 0)
 		return r;
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return um_error_errno(err, -errno, "pipe for umiak-shim");
-	from = fds[0];
-	to = fcntl(fds[1], F_DUPFD_CLOEXEC, JOIN_FD + UM_CGROUP_MAX_HIERARCHIES);
-	close(fds[1]);
-	r = spawn_shim(args.argv, to, group, &shim->shim);
-	if (r < 0)
-		return um_error_errno(err, r, "run %s", ctr_env.shim);
-	to = um_close(to);
-	r = um_shim_read_ready(from, line, sizeof(line), SHIM_START_MS, err);
-	if (r == 0 && sscanf(line, "ready pid=%*d net=%d ipc=%d uts=%d pid_ns=%d", &shim->ns_net,
-			     &shim->ns_ipc, &shim->ns_uts, &shim->ns_pid) != 4)
-		r = um_error_set(err, -EIO, "umiak-shim said \"%s\"", line);
-	if (r < 0)
-		return r;
+	shim->shim = s.pid;
+	shim->ns_net = s.ns_net;
+	shim->ns_ipc = s.ns_ipc;
+	shim->ns_uts = s.ns_uts;
+	shim->ns_pid = s.ns_pid;
 	shim->fd = um_shim_connect(c->run_dir);
 	return shim->fd < 0 ? um_error_errno(err, shim->fd, "connect to umiak-shim") : 0;
 }

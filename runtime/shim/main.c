@@ -26,7 +26,6 @@ static struct shim_namespaces namespaces;
 static int clients[SHIM_CLIENTS_MAX];
 static bool holds[SHIM_CLIENTS_MAX]; /* it cleans up after the container itself */
 static bool quitting;
-static int join_fds;
 
 /* ---- messages ---- */
 
@@ -392,7 +391,6 @@ static const char usage[] =
 	"  --new-pid         make a PID namespace that the containers share\n"
 	"  --log-max-bytes N rotate a container's log past N bytes (10485760)\n"
 	"  --log-max-files N keep N log files (5)\n"
-	"  --join-fds N      write \"0\" to the N descriptors from 10 on: cgroup files to join\n"
 	"  --ready-fd N      write \"ready pid= net= ipc= uts= pid_ns=\" or \"error: ...\" there\n"
 	"  --help, --version\n"
 	"  -- PROGRAM ARGS   executed in the shim's place once all containers have ended, unless\n"
@@ -401,21 +399,13 @@ static const char usage[] =
 static int parse_options(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"dir", 1, NULL, 'd'},
-		{"uid", 1, NULL, 'u'},
-		{"oci", 1, NULL, 'o'},
-		{"oci-root", 1, NULL, 'r'},
-		{"hostname", 1, NULL, 'h'},
-		{"new-net", 0, NULL, 'n'},
-		{"new-ipc", 0, NULL, 'i'},
-		{"new-pid", 0, NULL, 'p'},
-		{"log-max-bytes", 1, NULL, 'b'},
-		{"log-max-files", 1, NULL, 'f'},
-		{"ready-fd", 1, NULL, 'R'},
-		{"join-fds", 1, NULL, 'j'},
-		{"help", 0, NULL, 'H'},
-		{"version", 0, NULL, 'V'},
-		{NULL, 0, NULL, 0},
+		{"dir", 1, NULL, 'd'},		 {"uid", 1, NULL, 'u'},
+		{"oci", 1, NULL, 'o'},		 {"oci-root", 1, NULL, 'r'},
+		{"hostname", 1, NULL, 'h'},	 {"new-net", 0, NULL, 'n'},
+		{"new-ipc", 0, NULL, 'i'},	 {"new-pid", 0, NULL, 'p'},
+		{"log-max-bytes", 1, NULL, 'b'}, {"log-max-files", 1, NULL, 'f'},
+		{"ready-fd", 1, NULL, 'R'},	 {"help", 0, NULL, 'H'},
+		{"version", 0, NULL, 'V'},	 {NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -450,9 +440,6 @@ static int parse_options(int argc, char **argv)
 			break;
 		case 'f':
 			shim_opt.log_max_files = atoi(optarg);
-			break;
-		case 'j':
-			join_fds = atoi(optarg);
 			break;
 		case 'R':
 			shim_opt.ready_fd = atoi(optarg);
@@ -490,15 +477,6 @@ static int prepare_signals(void)
 	sigaddset(&set, SIGTERM); /* halt.c looks who sent it */
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-/* Into the shims' cgroup, by descriptors that the agent opened. */
-static const char *join_group(void)
-{
-	for (int fd = 10; fd < 10 + join_fds; fd++)
-		if (write(fd, "0", 1) != 1)
-			return "join the shims' cgroup";
-	return NULL;
 }
 
 /* Only the standard descriptors and the ready pipe stay open, the latter never inherited. */
@@ -547,14 +525,13 @@ static void execute_end(void)
 int main(int argc, char **argv)
 {
 	int listen_fd, signal_fd;
-	const char *failed;
+	const char *failed = NULL;
 	char path[600];
 
 	if (parse_options(argc, argv) < 0) {
 		(void)!write(STDERR_FILENO, usage, sizeof(usage) - 1);
 		return 2;
 	}
-	failed = join_group();
 	prepare_descriptors();
 	umask(022);
 	setsid();

@@ -1,9 +1,13 @@
 #include "wire/trim.h"
 
+#include <fcntl.h>
 #include <malloc.h>
-#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "wire/loop.h"
 
 #define LOOK_NS (10 * UM_NSEC_PER_SEC)
@@ -11,13 +15,29 @@
 
 struct um_trim {
 	struct um_timer *timer;
-	size_t left; /* free bytes after the last trim */
+	int statm;
+	size_t left; /* slack after the last trim, or less since */
 };
+
+/* Resident bytes (proc_pid_statm(5): the second number, in pages) that malloc has not given out.
+ * What malloc itself calls free says nothing: pages that a trim gave back count as free as well. */
+static size_t slack(const struct um_trim *t)
+{
+	size_t used = mallinfo2().uordblks, resident;
+	char text[128] = "";
+	unsigned long long size, pages;
+
+	if (pread(t->statm, text, sizeof(text) - 1, 0) <= 0 ||
+	    sscanf(text, "%llu %llu", &size, &pages) != 2)
+		return 0;
+	resident = (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+	return resident > used ? resident - used : 0;
+}
 
 static void on_look(void *arg)
 {
 	struct um_trim *t = arg;
-	size_t now = mallinfo2().fordblks;
+	size_t now = slack(t);
 
 	um_timer_start(t->timer, LOOK_NS);
 	if (now < t->left)
@@ -25,8 +45,7 @@ static void on_look(void *arg)
 	if (now - t->left < WORTH_BYTES)
 		return;
 	malloc_trim(0);
-	/* Whole pages are back with the kernel, though they still count as free here. */
-	t->left = mallinfo2().fordblks;
+	t->left = slack(t);
 }
 
 void um_trim_one_arena(void)
@@ -44,6 +63,8 @@ int um_trim_new(struct um_loop *l, struct um_trim **ret, struct um_error *err)
 		free(t);
 		return um_error_set(err, -ENOMEM, "memory trimming: out of memory");
 	}
+	t->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	t->left = slack(t);
 	um_timer_start(t->timer, LOOK_NS);
 	*ret = t;
 	return 0;
@@ -54,5 +75,6 @@ void um_trim_free(struct um_trim *t)
 	if (!t)
 		return;
 	um_timer_free(t->timer);
+	um_close(t->statm);
 	free(t);
 }

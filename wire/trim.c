@@ -10,13 +10,15 @@
 #include "base/io.h"
 #include "wire/loop.h"
 
-#define LOOK_NS (10 * UM_NSEC_PER_SEC)
+#define BUSY_LOOK_NS (2 * UM_NSEC_PER_SEC)
+#define IDLE_LOOK_NS (20 * UM_NSEC_PER_SEC)
 #define WORTH_BYTES ((size_t)1 << 20)
 
 struct um_trim {
 	struct um_timer *timer;
 	int statm;
 	size_t left; /* slack after the last trim, or less since */
+	size_t seen; /* slack at the last look */
 };
 
 /* Resident bytes (proc_pid_statm(5): the second number, in pages) that malloc has not given out.
@@ -39,7 +41,8 @@ static void on_look(void *arg)
 	struct um_trim *t = arg;
 	size_t now = slack(t);
 
-	um_timer_start(t->timer, LOOK_NS);
+	um_timer_start(t->timer, now == t->seen ? IDLE_LOOK_NS : BUSY_LOOK_NS);
+	t->seen = now;
 	if (now < t->left)
 		t->left = now;
 	if (now - t->left < WORTH_BYTES)
@@ -65,7 +68,7 @@ int um_trim_new(struct um_loop *l, struct um_trim **ret, struct um_error *err)
 	}
 	t->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	t->left = slack(t);
-	um_timer_start(t->timer, LOOK_NS);
+	um_timer_start(t->timer, IDLE_LOOK_NS);
 	*ret = t;
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* Gives memory back that a busy time has left behind: an idle daemon is as small as it was.
  *
- * glibc keeps what is freed below the top of its heap. This looks every ten seconds and trims when
- * a megabyte or more has become resident since the last trim; an idle process does nothing but
- * look. */
+ * glibc keeps what is freed below the top of its heap. This looks (every 20 s, every 2 s while
+ * memory changes) and trims when a megabyte or more that nobody uses has become resident since the
+ * last trim; an idle process does nothing but look. */
 #ifndef UM_WIRE_TRIM_H
 #define UM_WIRE_TRIM_H
 

@@ -87,6 +87,31 @@ int um_num_octal(const char *s, unsigned max, unsigned *ret)
 	return 0;
 }
 
+int um_num_bytes(const char *text, int64_t *ret)
+{
+	static const char units[] = "bkmgt";
+	size_t len = strspn(text, "0123456789");
+	const char *unit = text + len;
+	unsigned shift = 0;
+	uint64_t n;
+
+	if (!strcmp(text, "-1")) {
+		*ret = -1;
+		return 0;
+	}
+	if (*unit) {
+		const char *u = strchr(units, *unit | 0x20);
+
+		if (!u || (unit[1] && (strcmp(unit + 1, "b") || u == units)))
+			return -EINVAL;
+		shift = (unsigned)(u - units) * 10;
+	}
+	if (um_num_u64n(text, len, (uint64_t)INT64_MAX >> shift, &n) < 0)
+		return -EINVAL;
+	*ret = (int64_t)(n << shift);
+	return 0;
+}
+
 int um_num_signal(const char *text, int *ret)
 {
 	const char *name = strncasecmp(text, "SIG", 3) ? text : text + 3;

@@ -15,6 +15,9 @@ um_must_check int um_num_i64(const char *s, int64_t min, int64_t max, int64_t *r
 um_must_check int um_num_int(const char *s, int min, int max, int *ret);
 um_must_check int um_num_octal(const char *s, unsigned max, unsigned *ret); /* "0644", "755" */
 
+/* "512m", "1gb", "7b"; units of 1024, up to t; "-1" is -1. -EINVAL: anything else, or more than
+ * 2^63-1 bytes. */
+um_must_check int um_num_bytes(const char *text, int64_t *ret);
 /* A signal: "9", "KILL", "SIGKILL", "SIGRTMIN+3"; "0" too. -EINVAL. */
 um_must_check int um_num_signal(const char *text, int *ret);
 

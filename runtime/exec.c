@@ -13,7 +13,6 @@
 
 #include "base/fault.h"
 #include "base/io.h"
-#include "base/num.h"
 #include "runtime/affinity.h"
 #include "runtime/console.h"
 #include "runtime/lsm.h"
@@ -25,8 +24,7 @@
 #include "runtime/sync.h"
 #include "runtime/sys.h"
 #include "runtime/wait.h"
-
-#define USAGE_UID_MAX (UINT32_MAX - 1)
+#include "runtime/user.h"
 
 struct exec {
 	struct um_arena *arena;
@@ -62,21 +60,6 @@ static void exec_release(struct exec *x)
 }
 
 /* ---- which process ---- */
-
-static int parse_user(const char *text, struct um_spec_process *p, struct um_error *err)
-{
-	const char *colon = strchr(text, ':');
-	size_t len = colon ? (size_t)(colon - text) : strlen(text);
-	uint64_t uid, gid = p->gid;
-
-	if (um_num_u64n(text, len, USAGE_UID_MAX, &uid) < 0 ||
-	    (colon && um_num_u64(colon + 1, USAGE_UID_MAX, &gid) < 0))
-		return um_error_set(err, -EINVAL, "--user: \"%.60s\" is not uid[:gid] in numbers",
-				    text);
-	p->uid = (uint32_t)uid;
-	p->gid = (uint32_t)gid;
-	return 0;
-}
 
 /* Appends to an arena vector of strings. */
 static int append(struct um_arena *a, struct um_strv *v, char *const *more, size_t n)
@@ -141,8 +124,9 @@ static int from_options(struct exec *x, const struct um_runtime_exec *o, struct 
 		p->cwd = o->cwd;
 	if (p->cwd[0] != '/')
 		return um_error_set(err, -EINVAL, "--cwd: must be absolute");
-	if (o->user && (r = parse_user(o->user, p, err)) < 0)
-		return r;
+	if (o->user && um_user_parse(o->user, &p->uid, &p->gid) < 0)
+		return um_error_set(err, -EINVAL, "--user: \"%.60s\" is not uid[:gid] in numbers",
+				    o->user);
 	if (o->n_gids) {
 		p->additional_gids = um_arena_zalloc(x->arena, o->n_gids * sizeof(uint32_t));
 		if (!p->additional_gids)

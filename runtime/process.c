@@ -15,9 +15,9 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
-#include "base/num.h"
 #include "runtime/resolve.h"
 #include "runtime/sys.h"
+#include "runtime/user.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -344,52 +344,17 @@ static FILE *open_passwd(void)
 	return fdopen(TAKE_FD(fd), "re");
 }
 
-/* A line without its end. A longer one is empty: its rest must not look like another user's. */
-static bool next_line(FILE *f, char *line, size_t size, size_t *budget)
-{
-	size_t n = 0;
-	int c;
-
-	while ((c = getc(f)) != EOF && (*budget)--) {
-		if (c == '\n')
-			break;
-		if (n < size)
-			line[n++] = (char)c;
-		if (!*budget)
-			return false;
-	}
-	if (c == EOF && !n)
-		return false;
-	line[n < size ? n : 0] = '\0';
-	return true;
-}
-
 int um_process_home(struct um_arena *a, struct um_spec_process *p)
 {
 	_cleanup_fclose_ FILE *f = NULL;
-	const char *home = "/";
-	size_t budget = 1u << 20;
-	char line[1024], found[512];
+	char home[512] = "/";
 	char **env;
 
 	if (env_of(p, "HOME"))
 		return 0;
 	f = open_passwd();
-	while (f && next_line(f, line, sizeof(line), &budget)) {
-		char *field[7], *s = line;
-		uint64_t uid;
-		size_t n = 0;
-
-		while (n < 7 && s)
-			field[n++] = strsep(&s, ":");
-		if (n < 6 || um_num_u64(field[2], UINT32_MAX, &uid) < 0 || uid != p->uid)
-			continue;
-		if (field[5][0] == '/' && strlen(field[5]) < sizeof(found)) {
-			strcpy(found, field[5]);
-			home = found;
-		}
-		break;
-	}
+	if (f)
+		um_user_home(f, p->uid, home, sizeof(home));
 	env = um_arena_zalloc(a, (p->env.n + 2) * sizeof(*env));
 	if (!env)
 		return -ENOMEM;

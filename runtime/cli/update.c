@@ -70,32 +70,6 @@ static const struct field {
 	{OPT_PIDS, "pids", "limit", NUMBER},
 };
 
-/* "512m", "-1"; units of 1024. */
-static int parse_bytes(const char *text, int64_t *ret)
-{
-	static const char units[] = "bkmgt";
-	size_t len = strspn(text, "0123456789");
-	const char *unit = text + len;
-	unsigned shift = 0;
-	uint64_t n;
-
-	if (!strcmp(text, "-1")) {
-		*ret = -1;
-		return 0;
-	}
-	if (*unit) {
-		const char *u = strchr(units, *unit | 0x20);
-
-		if (!u || (unit[1] && (strcmp(unit + 1, "b") || u == units)))
-			return -EINVAL;
-		shift = (unsigned)(u - units) * 10;
-	}
-	if (um_num_u64n(text, len, (uint64_t)INT64_MAX >> shift, &n) < 0)
-		return -EINVAL;
-	*ret = (int64_t)(n << shift);
-	return 0;
-}
-
 static int one_option(struct um_arena *a, struct um_json *o, const struct field *f,
 		      struct um_error *err)
 {
@@ -107,7 +81,7 @@ static int one_option(struct um_arena *a, struct um_json *o, const struct field 
 		um_json_set_str(a, into, f->name, optarg);
 		return 0;
 	}
-	r = f->kind == BYTES ? parse_bytes(optarg, &v)
+	r = f->kind == BYTES ? um_num_bytes(optarg, &v)
 			     : um_num_i64(optarg, INT64_MIN, INT64_MAX, &v);
 	if (r < 0)
 		return um_error_set(err, -EINVAL, "%s.%s: \"%.40s\" is not a number%s", f->object,

@@ -13,25 +13,71 @@
 #define INSNS_PER_RULE 8
 #define MAX_OLD_PROGRAMS 32
 
+static bool overlap(int64_t a, int64_t b)
+{
+	return a < 0 || b < 0 || a == b;
+}
+
+/* v1 keeps what differs from its default ("a" sets that), and takes an exception back only where
+ * the numbers are the same: of a rule that cuts a hole into a wider one, or into several, it says
+ * nothing and does nothing. The earlier rule that @i would have to be cut out of, or NULL. */
+static const struct um_cgroup_device *hole_in(const struct um_cgroup_device *rules, size_t i)
+{
+	const struct um_cgroup_device *d = &rules[i];
+	size_t first = i;
+
+	while (first && rules[first - 1].type != 'a')
+		first--;
+	if (d->type == 'a' || d->allow != (first && rules[first - 1].allow))
+		return NULL; /* an exception itself */
+	for (size_t k = first; k < i; k++) {
+		const struct um_cgroup_device *e = &rules[k];
+
+		if (e->allow != d->allow && e->type == d->type && overlap(e->major, d->major) &&
+		    overlap(e->minor, d->minor) && (e->major != d->major || e->minor != d->minor) &&
+		    ((e->read && d->read) || (e->write && d->write) || (e->mknod && d->mknod)))
+			return e;
+	}
+	return NULL;
+}
+
+static void rule_text(const struct um_cgroup_device *d, char *buf, size_t size)
+{
+	char major[24] = "*", minor[24] = "*";
+
+	if (d->major >= 0)
+		snprintf(major, sizeof(major), "%" PRId64, d->major);
+	if (d->minor >= 0)
+		snprintf(minor, sizeof(minor), "%" PRId64, d->minor);
+	if (d->type == 'a')
+		snprintf(buf, size, "a");
+	else
+		snprintf(buf, size, "%c %s:%s %s%s%s", d->type, major, minor, d->read ? "r" : "",
+			 d->write ? "w" : "", d->mknod ? "m" : "");
+}
+
 static int devices_v1(const struct um_cgroup *cg, int fd, const struct um_cgroup_device *rules,
 		      size_t n, struct um_error *err)
 {
-	int r = um_io_write_value(fd, "devices.deny", "a");
+	char text[80], wider[80];
+	int r;
 
+	for (size_t i = 0; i < n; i++) {
+		const struct um_cgroup_device *e = hole_in(rules, i);
+
+		if (!e)
+			continue;
+		rule_text(&rules[i], text, sizeof(text));
+		rule_text(e, wider, sizeof(wider));
+		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+					   "linux.resources.devices: cgroup v1 cannot make an "
+					   "exception \"%s\" from \"%s\"",
+					   text, wider);
+	}
+	r = um_io_write_value(fd, "devices.deny", "a");
 	for (size_t i = 0; r >= 0 && i < n; i++) {
-		const struct um_cgroup_device *d = &rules[i];
-		char major[24] = "*", minor[24] = "*", text[80];
-
-		if (d->major >= 0)
-			snprintf(major, sizeof(major), "%" PRId64, d->major);
-		if (d->minor >= 0)
-			snprintf(minor, sizeof(minor), "%" PRId64, d->minor);
-		if (d->type == 'a')
-			snprintf(text, sizeof(text), "a");
-		else
-			snprintf(text, sizeof(text), "%c %s:%s %s%s%s", d->type, major, minor,
-				 d->read ? "r" : "", d->write ? "w" : "", d->mknod ? "m" : "");
-		r = um_io_write_value(fd, d->allow ? "devices.allow" : "devices.deny", text);
+		rule_text(&rules[i], text, sizeof(text));
+		r = um_io_write_value(fd, rules[i].allow ? "devices.allow" : "devices.deny", text);
 	}
 	if (r < 0)
 		return um_error_errno(err, r, "cgroup controller devices: rules of %s", cg->path);

@@ -24,7 +24,9 @@ timeout 200 $python tests/integration/agent_static.py a_pod_runs killed restart_
 	exec_probes shim grace memory seccomp
 pods=\$?
 timeout 120 $python tests/integration/oci_commands.py events update sub_cgroup paused &&
-	timeout 60 $python tests/integration/oci_fields.py network huge block check_before
+	timeout 60 $python tests/integration/oci_fields.py network huge block check_before &&
+	timeout 60 $python tests/integration/oci_runtime.py pids_limit memory_limit &&
+	timeout 100 $python tests/integration/oci_limits.py
 echo "EXIT \$((pods + \$?))"
 echo o >/proc/sysrq-trigger
 sleep 5

@@ -104,12 +104,15 @@ static int drop_bounding(uint64_t keep, struct um_error *err)
 	return 0;
 }
 
-static int apply_caps(const struct um_spec_process *p, uint64_t have, struct um_error *err)
+/* @until_exec: held beside them; execve(2) never passes on what is merely permitted. */
+static int apply_caps(const struct um_spec_process *p, uint64_t have, uint64_t until_exec,
+		      struct um_error *err)
 {
 	uint64_t permitted = p->caps[UM_CAP_PERMITTED] & have;
 	uint64_t effective = p->caps[UM_CAP_EFFECTIVE] & permitted;
 	uint64_t inheritable = p->caps[UM_CAP_INHERITABLE] & have;
-	int r = set_caps(effective, permitted, inheritable);
+	int r = set_caps(effective | (until_exec & have), permitted | (until_exec & have),
+			 inheritable);
 
 	if (r < 0)
 		return um_error_errno(err, r, "process.capabilities");
@@ -183,18 +186,11 @@ static void give_pipes(const struct um_spec_process *p)
 	}
 }
 
-static int install(const struct um_process_start *s, struct um_error *err)
-{
-	int r = um_seccomp_install(s->seccomp, s->listener);
-
-	return r < 0 ? um_error_errno(err, r, "linux.seccomp: install the filter") : 0;
-}
-
 static int confine(const struct um_process_start *s, struct um_error *err)
 {
 	const struct um_spec_process *p = s->process;
 	bool setgroups_allowed = s->setgroups_allowed;
-	uint64_t have = 0;
+	uint64_t have = 0, until_exec = 0;
 	int r = get_caps(&have);
 
 	if (r < 0)
@@ -202,9 +198,6 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 	give_pipes(p);
 	r = drop_bounding(p->caps[UM_CAP_BOUNDING], err);
 	if (r < 0)
-		return r;
-	/* without no_new_privs the filter needs CAP_SYS_ADMIN, which goes away below */
-	if (!p->no_new_privileges && (r = install(s, err)) < 0)
 		return r;
 	if (setgroups_allowed && setgroups(p->n_additional_gids, p->additional_gids) < 0)
 		return um_error_errno(err, -errno, "process.user.additionalGids");
@@ -220,7 +213,10 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 		return um_error_errno(err, -errno, "process.user.uid %u", p->uid);
 	if (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0)
 		return um_error_errno(err, -errno, "keep capabilities");
-	r = apply_caps(p, have, err);
+	/* without no_new_privs the filter needs it */
+	if (!p->no_new_privileges && s->seccomp->n)
+		until_exec = UINT64_C(1) << CAP_SYS_ADMIN;
+	r = apply_caps(p, have, until_exec, err);
 	if (r < 0)
 		return r;
 	umask(p->umask >= 0 ? (mode_t)p->umask : 0022);
@@ -310,14 +306,12 @@ int um_process_start(const struct um_process_start *s, struct um_error *err)
 		r = pass_fds(s->preserve_fds, err);
 	if (r < 0)
 		return r;
-	if (p->no_new_privileges) {
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-			return um_error_errno(err, -errno, "process.noNewPrivileges");
-		/* as late as can be: a filter need not allow more than execve(2) */
-		r = install(s, err);
-		if (r < 0)
-			return r;
-	}
+	if (p->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return um_error_errno(err, -errno, "process.noNewPrivileges");
+	/* as late as can be: a filter need not allow more than execve(2) */
+	r = um_seccomp_install(s->seccomp, s->listener);
+	if (r < 0)
+		return um_error_errno(err, r, "linux.seccomp: install the filter");
 	execve(path, p->args.v, p->env.v ? p->env.v : empty);
 	r = -errno;
 	if (r == -ENOENT)

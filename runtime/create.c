@@ -26,16 +26,6 @@
 #include "runtime/sync.h"
 #include "runtime/sys.h"
 
-/* Every container may use these, whatever linux.resources.devices says (as runc and crun do). */
-static const struct um_cgroup_device always_allowed[] = {
-	{true, 'c', -1, -1, false, false, true}, {true, 'b', -1, -1, false, false, true},
-	{true, 'c', 1, 3, true, true, true},	 {true, 'c', 1, 5, true, true, true},
-	{true, 'c', 1, 7, true, true, true},	 {true, 'c', 1, 8, true, true, true},
-	{true, 'c', 1, 9, true, true, true},	 {true, 'c', 5, 0, true, true, true},
-	{true, 'c', 5, 1, true, true, true},	 {true, 'c', 5, 2, true, true, true},
-	{true, 'c', 136, -1, true, true, true},
-};
-
 void um_creation_init(struct um_creation *c)
 {
 	memset(c, 0, sizeof(*c));
@@ -44,6 +34,7 @@ void um_creation_init(struct um_creation *c)
 
 void um_creation_release(struct um_creation *c)
 {
+	um_systemd_let_go(&c->holder);
 	um_close(c->dir);
 	um_close(c->pidfd);
 	um_close(c->sync_fd);
@@ -53,25 +44,6 @@ void um_creation_release(struct um_creation *c)
 		um_cgroups_free(c->cgroups);
 	if (c->arena)
 		um_arena_free(c->arena);
-}
-
-int um_runtime_device_rules(const struct um_cgroup *cg, const struct um_spec *s,
-			    struct um_error *err)
-{
-	struct um_cgroup_device rules[512] = {{.type = 'a'}};
-	size_t n = 1;
-
-	if (s->n_device_rules + UM_ARRAY_LEN(always_allowed) + 1 > UM_ARRAY_LEN(rules))
-		return um_error_set(err, -E2BIG, "linux.resources.devices: too many rules");
-	for (size_t i = 0; i < s->n_device_rules; i++)
-		rules[n++] = s->device_rules[i];
-	for (size_t i = 0; i < UM_ARRAY_LEN(always_allowed); i++)
-		rules[n++] = always_allowed[i];
-	/* nothing before the last rule for all devices has an effect */
-	for (size_t i = n; i-- > 0;)
-		if (rules[i].type == 'a')
-			return um_cgroup_devices(cg, rules + i, n - i, err);
-	return um_cgroup_devices(cg, rules, n, err);
 }
 
 static int load(struct um_creation *c, const struct um_runtime_create *opts, struct um_error *err)
@@ -160,6 +132,7 @@ static int check_cgroup_unused(const struct um_cgroups *host, const char *path,
 static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struct um_error *err)
 {
 	struct um_error own = UM_ERROR_INIT;
+	struct um_cgroup_limits limits;
 	int r;
 
 	if (!c->state.cgroup) {
@@ -170,7 +143,7 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 		return 0;
 	}
 	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, NULL, &own);
-	if ((r == -EACCES || r == -EPERM || r == -EROFS) && rt->cgroups_optional &&
+	if ((r == -EACCES || r == -EPERM || r == -EROFS) && rt->cgroups_optional && !rt->systemd &&
 	    !any_limit(c->spec) && !c->spec->cgroups_path) {
 		c->state.cgroup = NULL; /* nothing was asked for that needs one */
 		return um_state_save(c->dir, &c->state, err);
@@ -178,12 +151,18 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 	if (r < 0)
 		return um_error_move(err, &own);
 	UM_FAULT("runtime.create.cgroup");
-	r = um_cgroup_apply(c->cg, &c->spec->limits, err);
+	/* the process that holds the scope is one, too, until the init is there */
+	limits = c->spec->limits;
+	if (c->holder && limits.pids == 1)
+		limits.pids = 2;
+	r = um_cgroup_apply(c->cg, &limits, err);
 	if (r < 0)
 		return um_error_wrap(err, r, "linux.resources");
-	r = um_runtime_device_rules(c->cg, c->spec, err);
-	if (r < 0)
-		return um_error_wrap(err, r, "linux.resources.devices");
+	r = um_runtime_device_rules(c->cg, c->spec, &own);
+	/* who may load no BPF program may make no device nodes either, and the user's rights hold
+	 */
+	if (r < 0 && !(r == -EPERM && rt->cgroups_optional))
+		return um_error_wrap(err, um_error_move(err, &own), "linux.resources.devices");
 	return um_cgroup_prepare_join(c->cg, err);
 }
 
@@ -352,6 +331,9 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 	in->start_fd = um_close(in->start_fd);
 	if (r < 0)
 		return r;
+	r = um_creation_drop_holder(c, err);
+	if (r < 0)
+		return r;
 	UM_FAULT("runtime.create.cloned");
 	r = um_idmap_write(c->spec, (pid_t)c->state.pid, &in->setgroups_denied, err);
 	if (r >= 0)
@@ -422,11 +404,25 @@ static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
 	}
 }
 
+static int name_cgroup(struct um_creation *c, struct um_error *err)
+{
+	const char *cgroup = c->spec->cgroups_path
+				     ? c->spec->cgroups_path
+				     : um_arena_printf(c->arena, "/umiak-oci-%s", c->state.id);
+	int r;
+
+	if (!cgroup)
+		return -ENOMEM;
+	r = check_cgroup_unused(c->cgroups, cgroup, err);
+	if (r >= 0)
+		c->state.cgroup = cgroup;
+	return r;
+}
+
 static int prepare(struct um_creation *c, const struct um_runtime *rt,
 		   const struct um_runtime_create *opts, struct um_error *err)
 {
 	char created[UM_TIME_LEN];
-	const char *cgroup;
 	int r;
 
 	c->state.id = opts->id;
@@ -440,15 +436,9 @@ static int prepare(struct um_creation *c, const struct um_runtime *rt,
 		r = um_cgroups_open(&c->cgroups, err);
 		if (r < 0)
 			return r;
-		cgroup = c->spec->cgroups_path
-				 ? c->spec->cgroups_path
-				 : um_arena_printf(c->arena, "/umiak-oci-%s", opts->id);
-		if (!cgroup)
-			return -ENOMEM;
-		r = check_cgroup_unused(c->cgroups, cgroup, err);
+		r = rt->systemd ? um_creation_scope(c, rt, err) : name_cgroup(c, err);
 		if (r < 0)
 			return r;
-		c->state.cgroup = cgroup;
 	}
 	/* first, so that delete knows the cgroup whatever happens next */
 	r = um_state_save(c->dir, &c->state, err);
@@ -462,6 +452,9 @@ static int prepare(struct um_creation *c, const struct um_runtime *rt,
 
 static void undo(struct um_creation *c, const struct um_runtime *rt, const char *id)
 {
+	struct um_systemd_scope scope;
+
+	um_systemd_let_go(&c->holder);
 	if (c->pidfd >= 0) {
 		struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
 
@@ -471,6 +464,8 @@ static void undo(struct um_creation *c, const struct um_runtime *rt, const char 
 	}
 	if (c->cg)
 		(void)!um_cgroup_kill(c->cg, NULL);
+	if (c->state.systemd_unit && um_runtime_scope(rt, &c->state, &scope, NULL) >= 0)
+		(void)!um_systemd_stop(&scope, NULL);
 	if (c->cgroups && c->state.cgroup)
 		(void)!um_cgroup_remove(c->cgroups, c->state.cgroup, NULL);
 	(void)!um_state_remove(rt, id, NULL);

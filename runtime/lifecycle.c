@@ -150,6 +150,16 @@ static int kill_everything(const struct um_runtime_state *s, struct um_error *er
 	return 0;
 }
 
+/* It ends by itself, too, when it is empty; but not before its last process has been reaped. */
+static int stop_scope(const struct um_runtime *rt, const struct um_runtime_state *s,
+		      struct um_error *err)
+{
+	struct um_systemd_scope scope;
+	int r = um_runtime_scope(rt, s, &scope, err);
+
+	return r < 0 ? r : um_systemd_stop(&scope, err);
+}
+
 int um_runtime_delete(const struct um_runtime *rt, const char *id, bool force, struct um_error *err)
 {
 	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
@@ -180,6 +190,8 @@ int um_runtime_delete(const struct um_runtime *rt, const char *id, bool force, s
 	/* also where the init is dead: others of its cgroup may live */
 	r = kill_everything(&s, err);
 	UM_FAULT("runtime.delete.killed");
+	if (r >= 0 && s.systemd_unit)
+		r = stop_scope(rt, &s, err);
 	if (r >= 0 && s.cgroup) {
 		r = um_cgroups_open(&host, err);
 		if (r >= 0)

@@ -137,6 +137,10 @@ int um_state_save(int dir, const struct um_runtime_state *s, struct um_error *er
 	um_json_set_str(a, o, "rootfs", s->rootfs);
 	if (s->cgroup)
 		um_json_set_str(a, o, "cgroup", s->cgroup);
+	if (s->systemd_unit) {
+		um_json_set_str(a, o, "systemdUnit", s->systemd_unit);
+		um_json_set_bool(a, o, "systemdUser", s->systemd_user);
+	}
 	um_json_set_str(a, o, "created", s->created);
 	um_json_set_i64(a, o, "owner", s->owner);
 	if (s->annotations)
@@ -229,6 +233,8 @@ int um_state_load(int dir, const char *id, struct um_arena *a, struct um_runtime
 		s.bundle = um_json_get_str(o, "bundle", "");
 		s.rootfs = um_json_get_str(o, "rootfs", "");
 		s.cgroup = um_json_get_str(o, "cgroup", NULL);
+		s.systemd_unit = um_json_get_str(o, "systemdUnit", NULL);
+		s.systemd_user = um_json_get_bool(o, "systemdUser", false);
 		s.created = um_json_get_str(o, "created", "");
 		s.pid = um_json_get_i64(o, "pid", 0);
 		s.start_time = um_json_get_i64(o, "startTime", 0);

@@ -172,7 +172,6 @@ static bool all_of_type(const struct um_cgroup_device *d)
 	return d->major < 0 && d->minor < 0;
 }
 
-/* What is left of @allowed when @denied is taken away: its access. Only where it is covered. */
 static unsigned access_of(const struct um_cgroup_device *d)
 {
 	return (d->read ? 1u : 0) | (d->write ? 2u : 0) | (d->mknod ? 4u : 0);
@@ -212,7 +211,7 @@ static void entry(struct um_buf *b, char type, const struct um_cgroup_device *d,
 
 void um_systemd_devices(const struct um_cgroup_device *rules, size_t n, struct um_buf *b)
 {
-	size_t mark;
+	bool any = false;
 
 	for (size_t i = 0; i < n; i++) {
 		if (rules[i].allow && rules[i].type == 'a' && all_of_type(&rules[i]) &&
@@ -222,17 +221,17 @@ void um_systemd_devices(const struct um_cgroup_device *rules, size_t n, struct u
 		}
 	}
 	um_buf_adds(b, "s DevicePolicy strict\na(ss) DeviceAllow\n");
-	mark = b->len;
-	um_buf_adds(b, "a(ss) DeviceAllow");
 	for (size_t i = 0; i < n; i++) {
 		unsigned access = rules[i].allow ? left_of(rules, n, i) : 0;
 
+		if (access && !any)
+			um_buf_adds(b, "a(ss) DeviceAllow");
+		any = any || access;
 		if (access && rules[i].type != 'b')
 			entry(b, 'c', &rules[i], access);
 		if (access && rules[i].type != 'c')
 			entry(b, 'b', &rules[i], access);
 	}
-	um_buf_addc(b, '\n');
-	if (b->len == mark + strlen("a(ss) DeviceAllow\n") && !um_buf_error(b))
-		b->len = mark; /* nothing is allowed */
+	if (any)
+		um_buf_addc(b, '\n');
 }

@@ -61,8 +61,6 @@ static int load(struct um_creation *c, const struct um_runtime_create *opts, str
 			 opts->config ? opts->config : "config.json", &c->spec, err);
 	if (r < 0)
 		return r;
-	if (!c->spec->has_process)
-		return um_error_set(err, -EINVAL, "process: is required");
 	r = um_io_path(path, sizeof(path), "%s%s%s", c->spec->root_path[0] == '/' ? "" : bundle,
 		       c->spec->root_path[0] == '/' ? "" : "/", c->spec->root_path);
 	if (r < 0 || !realpath(path, rootfs))
@@ -74,6 +72,21 @@ static int load(struct um_creation *c, const struct um_runtime_create *opts, str
 	return c->bundle && c->rootfs ? 0 : -ENOMEM;
 }
 
+/* "mode=755": a file system's, which mean nothing where it is mounted already, as in mount(2). */
+static void warn_mounts(const struct um_runtime *rt, const struct um_spec *s)
+{
+	char text[200];
+
+	for (size_t i = 0; rt->warn && i < s->n_mounts; i++) {
+		if (!s->mounts[i].bind || !s->mounts[i].data.n)
+			continue;
+		snprintf(text, sizeof(text),
+			 "mounts[%zu]: options: \"%.100s\" has no effect on a bind mount", i,
+			 s->mounts[i].data.v[0]);
+		rt->warn(rt->warn_data, text);
+	}
+}
+
 static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
 			     bool run, struct um_error *err)
 {
@@ -81,10 +94,8 @@ static int check_combination(const struct um_spec *s, const struct um_runtime_cr
 		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 					   "--as-sibling: a user namespace by path is not "
 					   "supported with it");
-	if (s->ns[UM_NS_MOUNT].path)
-		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
-					   "linux.namespaces: a mount namespace by path is not "
-					   "supported");
+	if (!s->has_process && run)
+		return um_error_set(err, -EINVAL, "process: is required");
 	if (um_lsm_check(&s->process, s->mount_label, err) < 0)
 		return -EOPNOTSUPP;
 	if (s->process.terminal && !opts->console_socket && (!run || opts->detach))
@@ -178,37 +189,6 @@ static int listen_for_start(int dir, int *ret, struct um_error *err)
 	return 0;
 }
 
-static int open_namespaces(struct um_init *in, struct um_error *err)
-{
-	for (int i = 0; i < UM_NS_N; i++) {
-		const struct um_spec_ns *ns = &in->spec->ns[i];
-
-		if (!ns->present || !ns->path)
-			continue;
-		in->ns_fds[i] = open(ns->path, O_RDONLY | O_CLOEXEC);
-		if (in->ns_fds[i] < 0)
-			return um_error_errno(err, -errno, "linux.namespaces: %s %s",
-					      um_spec_ns_name(i), ns->path);
-	}
-	return 0;
-}
-
-static int time_offsets(const struct um_spec *s, struct um_error *err)
-{
-	char text[160];
-	int r;
-
-	if (!s->has_time_offsets)
-		return 0;
-	if (unshare(CLONE_NEWTIME) < 0)
-		return um_error_errno(err, -errno, "linux.namespaces: new time");
-	snprintf(text, sizeof(text), "monotonic %lld %lld\nboottime %lld %lld\n",
-		 (long long)s->time_monotonic_sec, (long long)s->time_monotonic_nsec,
-		 (long long)s->time_boottime_sec, (long long)s->time_boottime_nsec);
-	r = um_io_write_value(AT_FDCWD, "/proc/self/timens_offsets", text);
-	return r < 0 ? um_error_errno(err, r, "linux.timeOffsets") : 0;
-}
-
 /* The helper: new namespaces belong to the user namespace that makes them. Its exit status is an
  * errno. */
 static int enter_and_clone(struct um_init *in, struct clone_args *args, int socket_fd)
@@ -284,7 +264,7 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 	struct clone_args args = {.flags = CLONE_PIDFD,
 				  .pidfd = (uint64_t)(uintptr_t)&c->pidfd,
 				  .exit_signal = as_sibling ? 0 : SIGCHLD};
-	int r = time_offsets(c->spec, err);
+	int r = um_creation_time_offsets(c->spec, err);
 
 	if (r < 0)
 		return r;
@@ -308,6 +288,12 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 		r = clone_within(c, in, &args, err);
 	} else {
 		r = um_sys_clone3(&args);
+		if (r < 0 && errno == EACCES && c->state.systemd_unit) {
+			/* the part of the tree that we are in is not ours: systemd moves it */
+			c->attach = true;
+			args.flags &= ~(uint64_t)CLONE_INTO_CGROUP;
+			r = um_sys_clone3(&args);
+		}
 		if (!r)
 			um_init_main(in);
 		if (r < 0)
@@ -501,7 +487,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	if (r >= 0)
 		r = um_seccomp_connect(&c->spec->seccomp, &in.seccomp_fd, err);
 	if (r >= 0)
-		r = open_namespaces(&in, err);
+		r = um_creation_open_namespaces(&in, err);
 	if (r >= 0)
 		r = um_idmap_mounts(c->arena, c->spec, c->bundle, in.ns_fds[UM_NS_USER],
 				    &in.mount_fds, err);
@@ -555,6 +541,7 @@ int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 	if (r < 0)
 		return r;
 	warn_caps(rt, c->spec);
+	warn_mounts(rt, c->spec);
 	r = um_state_make(rt, opts->id, &c->dir, err);
 	if (r < 0)
 		return r;

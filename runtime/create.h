@@ -13,10 +13,12 @@ struct um_creation {
 	struct um_cgroups *cgroups;
 	struct um_cgroup *cg;
 	struct um_runtime_state state;
-	pid_t holder; /* keeps systemd's scope until the init is in it; 0: none */
-	int dir;      /* the state folder, locked */
-	int pidfd;    /* the init */
-	int sync_fd;  /* to the init, which waits for UM_SYNC_CONTINUE */
+	struct um_systemd_scope scope; /* of the state's systemd_unit */
+	bool attach;		       /* the init could not be cloned into it */
+	pid_t holder;		       /* keeps systemd's scope until the init is in it; 0: none */
+	int dir;		       /* the state folder, locked */
+	int pidfd;		       /* the init */
+	int sync_fd;		       /* to the init, which waits for UM_SYNC_CONTINUE */
 };
 
 void um_creation_init(struct um_creation *c);
@@ -37,6 +39,12 @@ um_must_check int um_runtime_device_rules(const struct um_cgroup *cg, const stru
 /* The scope of a container's state; -EOPNOTSUPP without a helper. */
 um_must_check int um_runtime_scope(const struct um_runtime *rt, const struct um_runtime_state *s,
 				   struct um_systemd_scope *ret, struct um_error *err);
+
+/* The namespaces that have a path, into in->ns_fds. */
+struct um_init;
+um_must_check int um_creation_open_namespaces(struct um_init *in, struct um_error *err);
+/* Unshares the time namespace of the children to be, with its offsets. */
+um_must_check int um_creation_time_offsets(const struct um_spec *s, struct um_error *err);
 
 /* Starts the scope with a holder in it, and names both in @c. Until the state names the scope, too,
  * it is its holder's, which dies with us. */

@@ -15,6 +15,7 @@
 #include "base/io.h"
 #include "runtime/affinity.h"
 #include "runtime/console.h"
+#include "runtime/create.h"
 #include "runtime/lsm.h"
 #include "runtime/process.h"
 #include "runtime/resolve.h"
@@ -39,6 +40,8 @@ struct exec {
 	unsigned preserve_fds;
 	uint64_t namespaces; /* to enter */
 	bool in_v2;
+	struct um_systemd_scope scope; /* no unit: the cgroup is no scope's own */
+	bool attach;		       /* by systemd, for we may not */
 	pid_t pid;
 };
 
@@ -102,6 +105,10 @@ static int from_options(struct exec *x, const struct um_runtime_exec *o, struct 
 	size_t n = 0;
 	int r;
 
+	if (!x->spec->has_process)
+		return um_error_set(err, -EINVAL,
+				    "exec: the container has no process whose settings could be "
+				    "taken: --process is required");
 	*p = x->spec->process;
 	p->terminal = o->tty;
 	p->console_height = p->console_width = 0;
@@ -277,6 +284,8 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	if (x->process.terminal && !o->console_socket && o->detach)
 		return um_error_set(err, -EINVAL, "a detached terminal needs --console-socket");
 	r = open_cgroup(x, o, err);
+	if (r >= 0 && x->state.systemd_unit && !o->cgroup)
+		r = um_runtime_scope(rt, &x->state, &x->scope, err);
 	if (r >= 0)
 		r = um_seccomp_load(rt->root, um_json_path(x->spec->json, "linux.seccomp"),
 				    &x->spec->seccomp, &x->seccomp, err);
@@ -434,6 +443,11 @@ static int clone_child(struct exec *x, struct um_error *err)
 			return um_error_errno(err, -errno, "enter the container's pid namespace");
 	}
 	pid = um_sys_clone3(&args);
+	if (pid < 0 && errno == EACCES && x->scope.unit) {
+		x->attach = true;
+		args.flags &= ~(uint64_t)CLONE_INTO_CGROUP;
+		pid = um_sys_clone3(&args);
+	}
 	if (!pid)
 		child(x);
 	saved = errno;
@@ -462,6 +476,9 @@ static int go(struct exec *x, struct um_error *err)
 	if (r < 0)
 		return r;
 	UM_FAULT("runtime.exec.cloned");
+	r = x->attach ? um_systemd_attach(&x->scope, x->pid, err) : 0;
+	if (r < 0)
+		return r;
 	r = um_sync_send_pid(x->sync_fd, x->pid);
 	if (r >= 0)
 		r = um_sync_recv(x->sync_fd, &m);

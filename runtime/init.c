@@ -92,7 +92,7 @@ static int oom_score(struct um_init *in, struct um_error *err)
 	char text[16];
 	int r;
 
-	if (p->oom_score_adj == UM_CG_UNSET)
+	if (!in->spec->has_process || p->oom_score_adj == UM_CG_UNSET)
 		return 0;
 	snprintf(text, sizeof(text), "%d", (int)p->oom_score_adj);
 	r = um_io_write_value(AT_FDCWD, "/proc/self/oom_score_adj", text);
@@ -192,8 +192,12 @@ static int run_program(struct um_init *in, struct um_error *err)
 					       .listener = &listener,
 					       .preserve_fds = in->preserve_fds,
 					       .setgroups_allowed = !in->setgroups_denied};
-	int r = um_hooks_run(&in->spec->hooks[UM_HOOK_START_CONTAINER], "startContainer",
-			     in->state_json, err);
+	int r;
+
+	if (!in->spec->has_process)
+		return um_error_set(err, -EINVAL, "process: is not set, and start needs it");
+	r = um_hooks_run(&in->spec->hooks[UM_HOOK_START_CONTAINER], "startContainer",
+			 in->state_json, err);
 
 	/* not before the hooks, which would get it */
 	if (r >= 0 && in->proc_fd >= 0)
@@ -252,14 +256,14 @@ void um_init_main(struct um_init *in)
 
 		r = um_process_keep_fds(in->preserve_fds, keep, UM_ARRAY_LEN(keep), &err);
 	}
-	if (r >= 0)
+	if (r >= 0 && in->spec->has_process) {
 		um_process_make_cwd(&in->spec->process);
-	if (r >= 0)
 		r = um_process_limits(&in->spec->process, &err);
-	if (r >= 0)
-		r = um_process_home(in->arena, &in->spec->process);
-	if (r >= 0 && in->spec->has_process)
-		r = um_process_find(&in->spec->process, path, sizeof(path), &err);
+		if (r >= 0)
+			r = um_process_home(in->arena, &in->spec->process);
+		if (r >= 0)
+			r = um_process_find(&in->spec->process, path, sizeof(path), &err);
+	}
 	/* From here the socket's end says that the creator died. The signal would come as well when
 	 * it ends in good order, before this process had the time to cancel it. */
 	if (r >= 0 && in->die_with_parent)

@@ -3,19 +3,16 @@
  * systemd is spoken to by the program umiak-oci-systemd (dynamic, for libsystemd), which is
  * executed for each request, so that this library stays static. Its protocol:
  *
- *     umiak-oci-systemd system|user start|update|stop UNIT
+ *     umiak-oci-systemd system|user start|update|attach|stop UNIT
  *
- * "system" and "user" say whose systemd it is. Standard input has the unit's properties, one a line
- * (none for stop): "TYPE NAME VALUE", TYPE a D-Bus signature:
- *     b        0 or 1
- *     s        text to the line's end
- *     t        decimal
- *     au       decimals, one blank between two
- *     ay       bytes in hexadecimal; empty: none
- *     a(ss)    words, one blank between two, an even number of them; empty: none
- * Exit status 0: done, and after start standard output is the scope's cgroup, as systemd names it.
- * 1: it failed, 2: there is no such systemd (no bus), 3: UNIT is taken; standard error says why.
- * stop of what does not exist is done. It ends by itself, after 60 s at most. */
+ * "system" and "user" say whose systemd it is. Standard input has for attach the decimal id of a
+ * process, for stop nothing, else the unit's properties, one a line: "TYPE NAME VALUE", TYPE a
+ * D-Bus signature: b        0 or 1 s        text to the line's end t        decimal au decimals,
+ * one blank between two ay       bytes in hexadecimal; empty: none a(ss)    words, one blank
+ * between two, an even number of them; empty: none Exit status 0: done, and after start standard
+ * output is the scope's cgroup, as systemd names it. 1: it failed, 2: there is no such systemd (no
+ * bus), 3: UNIT is taken; standard error says why. stop of what does not exist is done. It ends by
+ * itself, after 60 s at most. */
 #ifndef UM_RUNTIME_SYSTEMD_H
 #define UM_RUNTIME_SYSTEMD_H
 
@@ -66,6 +63,9 @@ um_must_check int um_systemd_start(struct um_arena *a, const struct um_systemd_s
 um_must_check int um_systemd_update(const struct um_systemd_scope *s,
 				    const struct um_cgroup_limits *l, bool v2,
 				    const struct um_cgroup_device *rules, size_t n_rules,
+				    struct um_error *err);
+/* Moves @pid into the scope: what the kernel lets systemd do where it does not let us. */
+um_must_check int um_systemd_attach(const struct um_systemd_scope *s, pid_t pid,
 				    struct um_error *err);
 um_must_check int um_systemd_stop(const struct um_systemd_scope *s, struct um_error *err);
 

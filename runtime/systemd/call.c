@@ -120,14 +120,12 @@ static int call(const struct um_systemd_scope *s, const char *verb, const struct
 static int check_cgroup(const struct um_systemd_names *names, const char *cgroup,
 			struct um_error *err)
 {
-	_cleanup_buf_ struct um_buf want = UM_BUF_INIT(64 << 10);
-	int r;
+	_cleanup_buf_ struct um_buf slice = UM_BUF_INIT(64 << 10), want = UM_BUF_INIT(64 << 10);
+	int r = um_systemd_expand(names->slice, &slice, err);
 
-	um_buf_addc(&want, '/');
-	r = um_systemd_expand(names->slice, &want, err);
 	if (r < 0)
 		return r;
-	um_buf_addf(&want, "%s%s", want.len > 1 ? "/" : "", names->unit);
+	um_buf_addf(&want, "/%s%s%s", um_buf_str(&slice), slice.len ? "/" : "", names->unit);
 	if (um_buf_error(&want))
 		return -ENOMEM;
 	if (strlen(cgroup) < want.len ||
@@ -185,6 +183,16 @@ int um_systemd_update(const struct um_systemd_scope *s, const struct um_cgroup_l
 	if (um_buf_error(&b))
 		return -ENOMEM;
 	return b.len ? call(s, "update", &b, nothing, sizeof(nothing), err) : 0;
+}
+
+int um_systemd_attach(const struct um_systemd_scope *s, pid_t pid, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(64);
+	char nothing[8];
+
+	if (um_buf_addf(&b, "%d", (int)pid) < 0)
+		return -ENOMEM;
+	return call(s, "attach", &b, nothing, sizeof(nothing), err);
 }
 
 int um_systemd_stop(const struct um_systemd_scope *s, struct um_error *err)

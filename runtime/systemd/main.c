@@ -305,6 +305,20 @@ static int update(sd_bus *bus, const char *unit)
 	return r;
 }
 
+static int attach(sd_bus *bus, const char *unit)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error e = SD_BUS_ERROR_NULL;
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(64);
+	uint64_t pid;
+	int r = um_io_read_fd(0, &b);
+
+	if (r < 0 || um_num_u64n(um_buf_str(&b), b.len, INT32_MAX, &pid) < 0)
+		return complain("the request is not the id of a process");
+	r = sd_bus_call_method(bus, SERVICE, MANAGER_PATH, MANAGER, "AttachProcessesToUnit", &e,
+			       NULL, "ssau", unit, "", 1, (uint32_t)pid);
+	return r < 0 ? bus_failed("attach a process", r, &e) : 0;
+}
+
 static int stop(sd_bus *bus, const char *unit)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
@@ -320,7 +334,7 @@ static int stop(sd_bus *bus, const char *unit)
 static const struct {
 	const char *name;
 	int (*run)(sd_bus *bus, const char *unit);
-} verbs[] = {{"start", start}, {"stop", stop}, {"update", update}};
+} verbs[] = {{"attach", attach}, {"start", start}, {"stop", stop}, {"update", update}};
 
 static int connect_to(const char *whose, sd_bus **bus)
 {
@@ -343,7 +357,8 @@ int main(int argc, char **argv)
 	int r;
 
 	if (argc != 4)
-		return complain("usage: umiak-oci-systemd system|user start|update|stop UNIT");
+		return complain(
+			"usage: umiak-oci-systemd system|user start|update|attach|stop UNIT");
 	alarm(60);
 	for (size_t i = 0; i < UM_ARRAY_LEN(verbs); i++) {
 		if (strcmp(verbs[i].name, argv[2]))

@@ -18,7 +18,6 @@ int um_creation_scope(struct um_creation *c, const struct um_runtime *rt, struct
 	struct um_cgroup_device rules[UM_RUNTIME_MAX_RULES];
 	struct um_cgroup_limits limits = c->spec->limits;
 	struct um_systemd_names names;
-	struct um_systemd_scope scope;
 	const char *cgroup;
 	size_t n;
 	int r = um_systemd_parse(c->arena, c->spec->cgroups_path, c->state.id, rt->systemd_user,
@@ -30,7 +29,7 @@ int um_creation_scope(struct um_creation *c, const struct um_runtime *rt, struct
 		return r;
 	c->state.systemd_user = rt->systemd_user;
 	c->state.systemd_unit = names.unit;
-	r = um_runtime_scope(rt, &c->state, &scope, err);
+	r = um_runtime_scope(rt, &c->state, &c->scope, err);
 	c->state.systemd_unit = NULL; /* not yet ours to stop */
 	if (r >= 0)
 		r = um_systemd_hold(&c->holder, err);
@@ -39,7 +38,7 @@ int um_creation_scope(struct um_creation *c, const struct um_runtime *rt, struct
 	/* the kernel's limit says it: systemd's would count the holder */
 	if (limits.pids == 1)
 		limits.pids = UM_CG_UNSET;
-	r = um_systemd_start(c->arena, &scope, &names, c->state.id, c->holder, &limits,
+	r = um_systemd_start(c->arena, &c->scope, &names, c->state.id, c->holder, &limits,
 			     c->cgroups->mode == UM_CGROUP_V2, rules, n, &cgroup, err);
 	if (r < 0)
 		return r;
@@ -51,10 +50,15 @@ int um_creation_scope(struct um_creation *c, const struct um_runtime *rt, struct
 int um_creation_drop_holder(struct um_creation *c, struct um_error *err)
 {
 	struct um_cgroup_limits limits;
+	int r = 0;
 
 	if (!c->holder)
 		return 0;
+	if (c->attach)
+		r = um_systemd_attach(&c->scope, (pid_t)c->state.pid, err);
 	um_systemd_let_go(&c->holder);
+	if (r < 0)
+		return r;
 	if (c->spec->limits.pids != 1)
 		return 0;
 	um_cgroup_limits_init(&limits);

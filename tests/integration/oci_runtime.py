@@ -199,8 +199,8 @@ def test_unknown_options_are_refused(box):
         option = [a for a in args if a.startswith("--") and a != "--bundle"][0]
         assert r.rc and option in r.err, (args, r)
     assert box.oci("nonsense").rc
-    r = box.oci("--systemd-cgroup", "list")
-    assert r.rc and "--systemd-cgroup" in r.err, r
+    r = box.oci("--cgroup-manager", "nobody", "list")
+    assert r.rc and "--cgroup-manager" in r.err, r
 
 
 def test_as_sibling_makes_the_container_our_child(box):

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -211,22 +212,6 @@ static int enter_and_clone(struct um_init *in, struct clone_args *args, int sock
 	return -um_console_send_fd(socket_fd, pidfd, "pidfd");
 }
 
-/* A process by its pidfd, as our own pid namespace numbers it. */
-static int pid_of(int pidfd)
-{
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4096);
-	char path[64], *p;
-	uint64_t pid;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	if (um_io_read_file(AT_FDCWD, path, &b, NULL) < 0)
-		return -ESRCH;
-	p = strstr(um_buf_str(&b), "\nPid:\t");
-	if (!p || um_num_u64n(p + 6, strcspn(p + 6, "\n"), INT32_MAX, &pid) < 0)
-		return -ESRCH;
-	return (int)pid;
-}
-
 /* The init as a child of ours (CLONE_PARENT), made by a helper that has entered the user namespace,
  * which we could not leave again. */
 static int clone_within(struct um_creation *c, struct um_init *in, struct clone_args *args,
@@ -251,7 +236,7 @@ static int clone_within(struct um_creation *c, struct um_init *in, struct clone_
 	else
 		r = um_console_receive(pair[0], &c->pidfd, err);
 	um_close(pair[0]);
-	return r < 0 ? r : pid_of(c->pidfd);
+	return r < 0 ? r : um_state_pid_of(c->pidfd);
 }
 
 /* clone3 into the namespaces and the cgroup. The pid namespace to join is entered for the one child
@@ -337,7 +322,8 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 			return um_error_move(err, &m.error);
 		if (m.type == UM_SYNC_READY)
 			return 0;
-		r = um_state_hook_json(c->arena, c->state.id, "creating", c->state.pid, c->bundle,
+		/* hooks come after the lifecycle's second step, the creation */
+		r = um_state_hook_json(c->arena, c->state.id, "created", c->state.pid, c->bundle,
 				       c->spec, &json);
 		if (r >= 0)
 			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json, err);
@@ -382,10 +368,13 @@ static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
 	char text[200];
 
 	um_json_foreach (it, caps) {
-		if (!rt->warn || um_spec_cap(it->str) >= 0)
+		int cap = um_spec_cap(it->str);
+
+		if (!rt->warn || (cap >= 0 && (s->ns[UM_NS_USER].present ||
+					       prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1)))
 			continue;
-		snprintf(text, sizeof(text), "capability %.60s is not known and not granted",
-			 it->str);
+		snprintf(text, sizeof(text), "capability %.60s is not %s and not granted", it->str,
+			 cap < 0 ? "known" : "ours to give");
 		rt->warn(rt->warn_data, text);
 	}
 }

@@ -27,6 +27,8 @@
 #include "runtime/wait.h"
 #include "runtime/user.h"
 
+#define TO_ATTACH 200 /* above every errno */
+
 struct exec {
 	struct um_arena *arena;
 	struct um_runtime_state state;
@@ -41,7 +43,9 @@ struct exec {
 	uint64_t namespaces; /* to enter */
 	bool in_v2;
 	struct um_systemd_scope scope; /* no unit: the cgroup is no scope's own */
-	bool attach;		       /* by systemd, for we may not */
+	bool setgroups_allowed;
+	bool in_user_ns; /* before it was cloned */
+	bool attach;	 /* by systemd, for we may not */
 	pid_t pid;
 };
 
@@ -292,6 +296,17 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	return r < 0 ? r : um_seccomp_connect(&x->spec->seccomp, &x->listener.socket, err);
 }
 
+/* Who made the user namespace without being root had to give that up. */
+static bool setgroups_allowed(const struct exec *x)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(64);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%lld/setgroups", (long long)x->state.pid);
+	return um_io_read_file(AT_FDCWD, path, &b, NULL) < 0 ||
+	       !strncmp(um_buf_str(&b), "allow", 5);
+}
+
 /* The namespaces in which the init differs from us. */
 static int find_namespaces(struct exec *x, struct um_error *err)
 {
@@ -309,6 +324,7 @@ static int find_namespaces(struct exec *x, struct um_error *err)
 		if (a.st_ino != b.st_ino || a.st_dev != b.st_dev)
 			x->namespaces |= um_spec_ns_flag(i);
 	}
+	x->setgroups_allowed = setgroups_allowed(x);
 	return 0;
 }
 
@@ -328,13 +344,14 @@ static int oom_score(struct exec *x, struct um_error *err)
 
 static int enter(struct exec *x, struct um_error *err)
 {
-	uint64_t flags = x->namespaces & ~(uint64_t)CLONE_NEWPID;
+	uint64_t flags =
+		x->namespaces & ~(uint64_t)(CLONE_NEWPID | (x->in_user_ns ? CLONE_NEWUSER : 0));
 	int r = x->cg ? um_cgroup_join_self(x->cg, x->in_v2) : 0;
 
 	if (r < 0)
 		return um_error_errno(err, r, "join cgroup %s", x->cg->path);
 	r = um_affinity_set(x->process.cpus_final, "final", err);
-	if (r >= 0)
+	if (r >= 0 && !x->in_user_ns)
 		r = oom_score(x, err);
 	if (r >= 0)
 		r = um_lsm_set(&x->process, -1, err);
@@ -387,7 +404,8 @@ static void child(struct exec *x)
 	struct um_process_start start = {.process = &x->process,
 					 .seccomp = &x->seccomp,
 					 .listener = &x->listener,
-					 .preserve_fds = x->preserve_fds};
+					 .preserve_fds = x->preserve_fds,
+					 .setgroups_allowed = x->setgroups_allowed};
 	int r, report = x->child_sync_fd;
 
 	um_close(x->sync_fd);
@@ -412,7 +430,6 @@ static void child(struct exec *x)
 	if (r >= 0)
 		r = listener_json(x, first.pid);
 	prctl(PR_SET_PDEATHSIG, 0);
-	start.setgroups_allowed = !(x->namespaces & CLONE_NEWUSER) || geteuid() == 0;
 	if (r >= 0)
 		r = um_process_start(&start, &err);
 	if (!err.code)
@@ -423,6 +440,70 @@ static void child(struct exec *x)
 
 /* ---- in the parent ---- */
 
+/* Where the part of the tree that we are in is not ours, systemd moves it. */
+static int clone_into_cgroup(struct exec *x, struct clone_args *args)
+{
+	int pid = um_sys_clone3(args);
+
+	if (pid < 0 && errno == EACCES && x->scope.unit) {
+		x->attach = true;
+		args->flags &= ~(uint64_t)CLONE_INTO_CGROUP;
+		pid = um_sys_clone3(args);
+	}
+	return pid;
+}
+
+/* A helper's part: it enters the user namespace, in which it may enter the pid namespace, and makes
+ * a child of its parent's. Its exit status is an errno, or TO_ATTACH. */
+static int enter_and_clone(struct exec *x, struct clone_args *args, int socket_fd)
+{
+	int pidfd = -1, r;
+
+	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
+	args->flags |= CLONE_PARENT;
+	args->exit_signal = 0; /* with CLONE_PARENT: that of this process */
+	/* before the guard, which gives the file to root */
+	if (oom_score(x, NULL) < 0 || um_process_guard(NULL) < 0)
+		return EPERM;
+	if (setns(x->init_pidfd, CLONE_NEWUSER | CLONE_NEWPID) < 0)
+		return errno;
+	x->in_user_ns = true;
+	r = clone_into_cgroup(x, args);
+	if (!r) {
+		um_close(socket_fd);
+		child(x);
+	}
+	if (r < 0)
+		return errno;
+	r = um_console_send_fd(socket_fd, pidfd, "pidfd");
+	return r < 0 ? -r : x->attach ? TO_ATTACH : 0;
+}
+
+static int clone_within(struct exec *x, struct clone_args *args, struct um_error *err)
+{
+	int pair[2], status = 0, r;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return um_error_errno(err, -errno, "socketpair");
+	pid = fork();
+	if (!pid) {
+		um_close(pair[0]);
+		_exit(enter_and_clone(x, args, pair[1]));
+	}
+	r = pid < 0 ? -errno : 0;
+	um_close(pair[1]);
+	if (r >= 0 && waitpid(pid, &status, 0) == pid)
+		r = WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+	x->attach = r == -TO_ATTACH;
+	if (r < 0 && !x->attach)
+		r = um_error_errno(err, r, "enter the container's user and pid namespaces");
+	else
+		r = um_console_receive(pair[0], &x->pidfd, err);
+	um_close(pair[0]);
+	return r < 0 ? r : um_state_pid_of(x->pidfd);
+}
+
 static int clone_child(struct exec *x, struct um_error *err)
 {
 	_cleanup_close_ int own = -1;
@@ -430,7 +511,8 @@ static int clone_child(struct exec *x, struct um_error *err)
 	struct clone_args args = {.flags = CLONE_PIDFD,
 				  .pidfd = (uint64_t)(uintptr_t)&x->pidfd,
 				  .exit_signal = SIGCHLD};
-	int pid, saved;
+	bool within = false;
+	int pid;
 
 	if (cgroup_fd >= 0) {
 		args.flags |= CLONE_INTO_CGROUP;
@@ -439,22 +521,28 @@ static int clone_child(struct exec *x, struct um_error *err)
 	}
 	if (x->namespaces & CLONE_NEWPID) {
 		own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-		if (own < 0 || setns(x->init_pidfd, CLONE_NEWPID) < 0)
-			return um_error_errno(err, -errno, "enter the container's pid namespace");
+		if (own < 0)
+			return um_error_errno(err, -errno, "open the own pid namespace");
+		if (setns(x->init_pidfd, CLONE_NEWPID) < 0) {
+			if (errno != EPERM || !(x->namespaces & CLONE_NEWUSER))
+				return um_error_errno(err, -errno,
+						      "enter the container's pid namespace");
+			within = true; /* we may once we are in its user namespace */
+		}
 	}
-	pid = um_sys_clone3(&args);
-	if (pid < 0 && errno == EACCES && x->scope.unit) {
-		x->attach = true;
-		args.flags &= ~(uint64_t)CLONE_INTO_CGROUP;
-		pid = um_sys_clone3(&args);
+	if (within) {
+		pid = clone_within(x, &args, err);
+	} else {
+		pid = clone_into_cgroup(x, &args);
+		if (!pid)
+			child(x);
+		if (pid < 0)
+			pid = um_error_errno(err, -errno, "clone3");
 	}
-	if (!pid)
-		child(x);
-	saved = errno;
-	if (own >= 0)
+	if (own >= 0 && !within)
 		(void)!setns(own, CLONE_NEWPID);
 	if (pid < 0)
-		return um_error_errno(err, -saved, "clone3");
+		return pid;
 	x->pid = pid;
 	return 0;
 }

@@ -237,12 +237,17 @@ void um_init_main(struct um_init *in)
 	if (um_sync_recv(in->sync_fd, &first) < 0 || first.type != UM_SYNC_CONTINUE)
 		_exit(1);
 	setsid();
-	r = um_state_hook_json(in->arena, in->id, "creating", first.pid, in->bundle, in->spec,
+	r = um_state_hook_json(in->arena, in->id, "created", first.pid, in->bundle, in->spec,
 			       &in->state_json);
 	if (r >= 0 && in->seccomp_fd >= 0) {
-		in->seccomp_json = um_seccomp_listener_json(in->arena, &in->spec->seccomp,
-							    in->state_json, first.pid);
-		r = in->seccomp_json ? 0 : -ENOMEM;
+		const char *json;
+
+		r = um_state_hook_json(in->arena, in->id, "creating", first.pid, in->bundle,
+				       in->spec, &json);
+		if (r >= 0)
+			in->seccomp_json = um_seccomp_listener_json(in->arena, &in->spec->seccomp,
+								    json, first.pid);
+		r = r < 0 ? r : in->seccomp_json ? 0 : -ENOMEM;
 	}
 	if (r >= 0)
 		r = oom_score(in, &err);

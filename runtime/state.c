@@ -189,6 +189,21 @@ int um_state_pidfd(const struct um_runtime_state *s)
 	return TAKE_FD(fd);
 }
 
+int um_state_pid_of(int pidfd)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4096);
+	char path[64], *p;
+	uint64_t pid;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	if (um_io_read_file(AT_FDCWD, path, &b, NULL) < 0)
+		return -ESRCH;
+	p = strstr(um_buf_str(&b), "\nPid:\t");
+	if (!p || um_num_u64n(p + 6, strcspn(p + 6, "\n"), INT32_MAX, &pid) < 0)
+		return -ESRCH;
+	return (int)pid;
+}
+
 static enum um_runtime_status find_status(int dir, const struct um_runtime_state *s)
 {
 	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;

@@ -476,6 +476,23 @@ def test_rootless(box):
     out = sh(*user, *box.argv("run", "c"), **run)
     assert out == "0\n1\numiak\n", out
     assert os.stat(box.root + "/tmp/made").st_uid == 1000
+    # exec: what the caller may not before it is in the user namespace.
+    config["process"]["args"] = ["sh", "-c", "touch /tmp/up; exec sleep 1000"]
+    with open(box.path("bundle", "config.json"), "w") as f:
+        json.dump(config, f)
+    quiet = ["sh", "-c", 'exec "$@" >/dev/null 2>&1', "sh"]  # what stays must not hold our pipe
+    sh(*user, *quiet, *box.argv("run", "--detach", "c"), cwd=box.bundle)
+    wait_for("the program", lambda: os.path.exists(box.root + "/tmp/up"))
+    out = sh(*user, *box.argv("exec", "c", "sh", "-c",
+                              "id -u; hostname; cat /proc/1/cmdline | tr '\\0' ' '; ls /proc/1/fd >/dev/null && echo seen"))
+    assert out == "0\numiak\nsleep 1000 seen\n", out
+    with open(box.path("p.json"), "w") as f:
+        json.dump({"cwd": "/", "args": ["cat", "/proc/self/oom_score_adj"], "oomScoreAdj": 900}, f)
+    assert sh(*user, *box.argv("exec", "--process", box.path("p.json"), "c")) == "900\n"
+    file = box.path("state", "pid")
+    sh(*user, *quiet, *box.argv("exec", "--detach", "--pid-file", file, "c", "sleep", "999"))
+    assert read(f"/proc/{read(file)}/cmdline") == "sleep\0" "999\0"
+    sh(*user, *box.argv("delete", "--force", "c"))
     # A limit that nobody enforces is refused.
     config["linux"]["resources"] = {"pids": {"limit": 5}}
     with open(box.path("bundle", "config.json"), "w") as f:

@@ -749,7 +749,7 @@ def test_hooks_in_order_with_the_state(box):
     assert read(box.path("order")).split() == list(kinds[:3])
     box.oci("delete", "-f", "c", ok=True)
     assert read(box.path("order")).split() == list(kinds)
-    for k, status in zip(kinds, ("creating", "creating", "running", "stopped")):
+    for k, status in zip(kinds, ("created", "created", "running", "stopped")):
         st = json.loads(read(box.path(k + ".json")))
         assert st["id"] == "c" and st["bundle"] == box.bundle and st["ociVersion"], st
         assert st["annotations"] == {"k": "v"}, st
@@ -767,7 +767,7 @@ def test_hooks_in_the_container(box):
     r = box.run("cat /tmp/start.json")
     st = json.loads(r.out)
     assert st["id"] == "c", st
-    assert json.loads(read(box.path("createContainer.json")))["status"] == "creating"
+    assert json.loads(read(box.path("createContainer.json")))["status"] == "created"
 
 
 def test_a_failing_hook_fails_the_create(box):

@@ -141,6 +141,20 @@ def test_delete_stops_the_scope(box):
     assert not box.left(), box.left()
 
 
+def test_delete_without_systemd(box):
+    """The user's session is over, say: with it went the scope."""
+    box.up()
+    box.oci("kill", "c", "KILL", ok=True)
+    wait_for("the end", lambda: box.state()["status"] == "stopped")
+    box.play(stop=[2, "no bus here"])
+    r = box.oci("delete", "c")
+    assert r.rc and "no bus here" in r.err and box.state()["status"] == "stopped", r
+    for d in glob.glob(f"{CGROUPS}/*{box.group}"):
+        os.rmdir(d)
+    box.oci("delete", "c", ok=True)
+    assert not box.oci("list", "--quiet", ok=True).out
+
+
 def test_without_a_path_the_scope_is_named_after_the_id(box):
     del box.linux["cgroupsPath"]
     box.group = f"/{box.name}/system.slice/umiak-oci-c.scope"

@@ -31,6 +31,7 @@ int um_wait_forwarding(pid_t pid, int pidfd, const sigset_t *blocked, struct um_
 		if (done == pid)
 			return um_wait_status(status);
 		sig = sigwaitinfo(blocked, &info);
+		um_why("a signal that came to us is the container's");
 		if (sig > 0 && sig != SIGCHLD)
 			um_sys_pidfd_signal(pidfd, sig);
 	}
@@ -98,8 +99,9 @@ int um_runtime_run(const struct um_runtime *rt, const struct um_runtime_create *
 	}
 	if (r < 0)
 		return r;
+	um_why("what the container leaves behind becomes a child of ours");
 	if (!o.detach && !o.no_subreaper)
-		prctl(PR_SET_CHILD_SUBREAPER, 1);
+		um_sys_prctl(PR_SET_CHILD_SUBREAPER, 1, 0);
 	um_wait_block_signals(&signals);
 	r = um_creation_run(&c, rt, &o, true, console, err);
 	if (r >= 0 && !o.console_socket && !o.detach && c.spec->process.terminal)
@@ -114,6 +116,7 @@ int um_runtime_run(const struct um_runtime *rt, const struct um_runtime_create *
 	if (r < 0 || (!o.detach && !o.keep)) {
 		int d;
 
+		um_why("the container could not be started");
 		if (r < 0)
 			um_sys_pidfd_signal(c.pidfd, SIGKILL);
 		if (r < 0 && !o.as_sibling)

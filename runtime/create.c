@@ -23,6 +23,7 @@
 #include "runtime/idmap.h"
 #include "runtime/init.h"
 #include "runtime/lsm.h"
+#include "runtime/process.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
 #include "runtime/sys.h"
@@ -567,7 +568,6 @@ int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 
 	if (r < 0)
 		return r;
-	um_explain_clear_of(opts->preserve_fds);
 	um_why("what the caller left open must not reach the container");
 	if (um_sys_close_range(3 + opts->preserve_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return um_error_errno(err, -errno, "close_range");
@@ -594,10 +594,10 @@ int um_runtime_create(const struct um_runtime *rt, const struct um_runtime_creat
 {
 	_cleanup_(um_creation_release) struct um_creation c;
 	_cleanup_close_ int console = -1;
-	int r = 0;
+	int r = um_process_check_fds(opts->preserve_fds, err);
 
 	um_creation_init(&c);
-	if (opts->console_socket)
+	if (r >= 0 && opts->console_socket)
 		r = um_console_connect(opts->console_socket, &console, err);
 	if (r >= 0)
 		r = um_creation_run(&c, rt, opts, false, console, err);

@@ -422,7 +422,6 @@ static void child(struct exec *x)
 		r = um_process_start(&start, &err);
 	if (!err.code)
 		um_error_set(&err, r, "exec: %s", strerror(-r));
-	um_explain_flush();
 	(void)!um_sync_send(report, UM_SYNC_ERROR, &err);
 	_exit(255);
 }
@@ -555,7 +554,9 @@ int um_runtime_exec(const struct um_runtime *rt, const struct um_runtime_exec *o
 						 .preserve_fds = o->preserve_fds};
 	int r;
 
-	um_explain_clear_of(o->preserve_fds);
+	r = um_process_check_fds(o->preserve_fds, err);
+	if (r < 0)
+		return r;
 	um_why("what the caller left open must not reach the container");
 	if (um_sys_close_range(3 + o->preserve_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return um_error_errno(err, -errno, "close_range");

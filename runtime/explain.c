@@ -123,11 +123,10 @@ static void say(struct ring *r, const char *text, size_t len)
 	__atomic_store_n(&r->said, r->said + len + 1, __ATOMIC_RELEASE);
 }
 
-void um_explain_flush(void)
+static void flush(const struct ring *r)
 {
-	if (x.ring)
-		while (__atomic_load_n(&x.ring->written, __ATOMIC_ACQUIRE) != x.ring->said)
-			; /* no system call: the filter might not let it pass */
+	while (__atomic_load_n(&r->written, __ATOMIC_ACQUIRE) != r->said)
+		; /* no system call: the filter might not let it pass */
 }
 
 void um_explain_before_filter(void)
@@ -203,10 +202,12 @@ static void tell(const char *result)
 		render_json(&l, result);
 	else
 		render_text(&l, result);
-	if (x.ring)
+	if (x.ring) {
 		say(x.ring, l.text, l.len);
-	else if (put_quietly(x.fd, l.text, l.len) < 0)
+		flush(x.ring); /* the next call may be this process's last */
+	} else if (put_quietly(x.fd, l.text, l.len) < 0) {
 		um_explain_stop();
+	}
 }
 
 static struct um_explained this_call(void)
@@ -228,10 +229,8 @@ static void before(const char *name, const long *args, bool alone)
 	memcpy(x.args, args, sizeof(x.args));
 	e = this_call();
 	x.skip = !um_explain_call(&e);
-	if (!x.skip && alone) {
+	if (!x.skip && alone)
 		tell(NULL);
-		um_explain_flush(); /* of an execve(2) this is the last chance */
-	}
 }
 
 static void after(long result, int error)
@@ -244,7 +243,7 @@ static void after(long result, int error)
 	if (result < 0)
 		snprintf(text, sizeof(text), "-1 %s", strerrorname_np(error));
 	else
-		snprintf(text, sizeof(text), strcmp(x.name, "umask") ? "%ld" : "%#lo", result);
+		snprintf(text, sizeof(text), strcmp(x.name, "umask") ? "%ld" : "%#03lo", result);
 	um_explain_made(&e, result);
 	tell(text);
 }

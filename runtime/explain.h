@@ -28,8 +28,6 @@ void um_explain_inside(void);
 /* Before a seccomp filter, which may forbid write(2): another thread, which has none, writes what
  * is told from here on, and this one makes no system call for it. */
 void um_explain_before_filter(void);
-/* Waits until that thread has written all. Before execve(2) and exit. */
-void um_explain_flush(void);
 /* Tells nothing more and closes the copy. */
 void um_explain_stop(void);
 

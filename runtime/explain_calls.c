@@ -69,6 +69,8 @@ static const struct um_flag seccomp_flags[] = {FLAG(SECCOMP_FILTER_FLAG_TSYNC),
 					       END};
 static const struct um_flag ioctl_requests[] = {
 	FLAG(SIOCSIFFLAGS), FLAG(TIOCSPTLCK), FLAG(TIOCSWINSZ), FLAG(TIOCSCTTY), FLAG(TCSETS), END};
+static const struct um_flag ioprio_who[] = {{1, "IOPRIO_WHO_PROCESS"}, END};
+static const struct um_flag personalities[] = {{PER_LINUX, "PER_LINUX"}, FLAG(PER_LINUX32), END};
 static const struct um_flag bpf_commands[] = {FLAG(BPF_PROG_LOAD),	   FLAG(BPF_PROG_ATTACH),
 					      FLAG(BPF_PROG_DETACH),	   FLAG(BPF_PROG_QUERY),
 					      FLAG(BPF_PROG_GET_FD_BY_ID), END};
@@ -377,6 +379,19 @@ static void cpus(struct um_explained *x)
 	um_line_add(&x->call, "]");
 }
 
+static void ioprio(struct um_explained *x)
+{
+	static const struct um_flag classes[] = {{0, "IOPRIO_CLASS_NONE"},
+						 {1, "IOPRIO_CLASS_RT"},
+						 {2, "IOPRIO_CLASS_BE"},
+						 {3, "IOPRIO_CLASS_IDLE"},
+						 END};
+
+	um_line_add(&x->call, "IOPRIO_PRIO_VALUE(");
+	one_of(&x->call, classes, (unsigned long)x->args[2] >> 13);
+	um_line_add(&x->call, ", %ld)", x->args[2] & 0x1fff);
+}
+
 static void opaque(struct um_explained *x)
 {
 	um_line_add(&x->call, "{...}");
@@ -443,7 +458,7 @@ static const struct row rows[] = {
 	{"fsmount", {K(FD), F(fsmount_flags), F(um_explain_attrs)}, NULL, um_shell_fs},
 	{"fsopen", {K(STR), F(fsopen_flags)}, NULL, um_shell_fs},
 	{"ioctl", {K(FD), O(ioctl_requests), S(ioctl_data)}, NULL, um_shell_ioctl},
-	{"ioprio_set", {K(INT), K(INT), K(HEX)}, NULL, um_shell_ioprio},
+	{"ioprio_set", {O(ioprio_who), K(INT), S(ioprio)}, NULL, um_shell_ioprio},
 	{"keyctl", {O(keyctl_options), K(STR)}, "keyctl session {1}", NULL},
 	{"kill", {K(INT), K(SIG)}, "kill -{1} -- {0}", NULL},
 	{"mkdirat", {K(FD), K(STR), K(OCT)}, "mkdir -m {2} {0/1}", NULL},
@@ -459,7 +474,7 @@ static const struct row rows[] = {
 	{"move_mount", {K(FD), K(STR), K(FD), K(STR), F(move_flags)}, NULL, um_shell_move},
 	{"open_tree", {K(FD), K(STR), F(tree_flags)}, NULL, um_shell_tree},
 	{"openat", {K(FD), K(STR), F(open_flags), K(OCT)}, "touch {0/1}; chmod {3} {0/1}", NULL},
-	{"personality", {K(HEX)}, NULL, um_shell_personality},
+	{"personality", {O(personalities)}, NULL, um_shell_personality},
 	{"pidfd_send_signal", {K(FD), K(SIG)}, NULL, um_shell_pidfd_signal},
 	{"pivot_root", {K(STR), K(STR)}, "pivot_root {0} {1}", NULL},
 	{"prctl", {O(um_explain_prctl), S(prctl_words)}, NULL, um_shell_prctl},
@@ -554,7 +569,8 @@ static const struct row *find(const char *name)
 	return NULL;
 }
 
-/* To a regular file, those of /proc and of cgroups included; not what is pumped to and fro. */
+/* To a regular file that has a name, those of /proc and of cgroups included; not what is pumped to
+ * and fro, nor into memory. */
 static bool matters(const struct um_explained *x)
 {
 	struct stat st;
@@ -562,7 +578,7 @@ static bool matters(const struct um_explained *x)
 	if (strcmp(x->name, "write"))
 		return true;
 	return !x->filtered && x->args[0] > 2 && fstat((int)x->args[0], &st) == 0 &&
-	       S_ISREG(st.st_mode);
+	       S_ISREG(st.st_mode) && st.st_nlink;
 }
 
 static bool only_asks(const struct um_explained *x)

@@ -41,14 +41,15 @@ static char kind_of(const char *name, int i)
 {
 	static const struct {
 		const char *name, *kinds;
-	} calls[] = {{"chdir", "s"},	   {"chroot", "s"},	   {"dup2", "ff"},
-		     {"fchdir", "f"},	   {"fchmod", "fo"},	   {"fchmodat", "fso"},
-		     {"keyctl", "ns"},	   {"kill", "ng"},	   {"mkdirat", "fso"},
-		     {"mount", "sssns"},   {"openat", "fsno"},	   {"pivot_root", "ss"},
-		     {"renameat", "fsfs"}, {"setdomainname", "s"}, {"sethostname", "s"},
-		     {"symlinkat", "sfs"}, {"umask", "o"},	   {"umount2", "s"},
-		     {"unlinkat", "fs"},   {"utimensat", "fs"},	   {"mknodat", "fs"},
-		     {"fchown", "f"},	   {"fchownat", "fs"},	   {"execve", "s"}};
+	} calls[] = {{"chdir", "s"},	   {"chroot", "s"},	 {"dup2", "ff"},
+		     {"fchdir", "f"},	   {"fchmod", "fo"},	 {"fchmodat", "fso"},
+		     {"keyctl", "ns"},	   {"kill", "ng"},	 {"mkdirat", "fso"},
+		     {"mount", "sssns"},   {"openat", "fsno"},	 {"pivot_root", "ss"},
+		     {"renameat", "fsfs"}, {"sendfile", "ff"},	 {"setdomainname", "s"},
+		     {"sethostname", "s"}, {"symlinkat", "sfs"}, {"umask", "o"},
+		     {"umount2", "s"},	   {"unlinkat", "fs"},	 {"utimensat", "fs"},
+		     {"mknodat", "fs"},	   {"fchown", "f"},	 {"fchownat", "fs"},
+		     {"execve", "s"}};
 
 	for (size_t k = 0; k < UM_ARRAY_LEN(calls); k++)
 		if (!strcmp(calls[k].name, name))

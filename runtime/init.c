@@ -222,7 +222,6 @@ static void fail(int fd, const struct um_error *err)
 
 	if (!e.code)
 		um_error_set(&e, -ENOMEM, "out of memory in the container's init process");
-	um_explain_flush();
 	(void)!um_sync_send(fd, UM_SYNC_ERROR, &e);
 	_exit(1);
 }

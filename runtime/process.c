@@ -171,6 +171,17 @@ int um_process_keep_fds(unsigned preserve_fds, const int *keep, size_t n, struct
 	}
 }
 
+int um_process_check_fds(unsigned preserve_fds, struct um_error *err)
+{
+	um_explain_clear_of(preserve_fds);
+	for (unsigned i = 0; i < preserve_fds; i++)
+		if (fcntl((int)(3 + i), F_GETFD) < 0)
+			return um_error_set(err, -EBADF,
+					    "--preserve-fds %u: descriptor %u is not open",
+					    preserve_fds, 3 + i);
+	return 0;
+}
+
 int um_process_guard(struct um_error *err)
 {
 	um_why("processes of the same pid namespace can neither trace it nor open its files");

@@ -28,6 +28,9 @@ um_must_check int um_process_find(const struct um_spec_process *p, char *path, s
  * /proc/self/fd in a cwd, a program's path or an interpreter (CVE-2024-21626). */
 um_must_check int um_process_keep_fds(unsigned preserve_fds, const int *keep, size_t n,
 				      struct um_error *err);
+/* Before anything of ours is open: -EBADF when one of fds 3 .. 3 + @preserve_fds - 1 is not. What
+ * we open would take its place, and the program would get it. */
+um_must_check int um_process_check_fds(unsigned preserve_fds, struct um_error *err);
 /* For a process that others in its pid namespace see: until its execve(2) they neither trace it nor
  * look behind its /proc/PID, even when they come to be its equals. */
 um_must_check int um_process_guard(struct um_error *err);

@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "runtime/console.h"
 #include "runtime/create.h"
+#include "runtime/process.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
 #include "runtime/sys.h"
@@ -84,10 +85,12 @@ int um_runtime_run(const struct um_runtime *rt, const struct um_runtime_create *
 	_cleanup_(um_creation_release) struct um_creation c;
 	_cleanup_close_ int console = -1, master = -1;
 	struct um_runtime_create o = *opts;
-	int pair[2] = {-1, -1}, r = 0;
+	int pair[2] = {-1, -1}, r = um_process_check_fds(o.preserve_fds, err);
 	sigset_t signals;
 
 	um_creation_init(&c);
+	if (r < 0)
+		return r;
 	o.detach = o.detach || o.as_sibling;
 	if (o.console_socket) {
 		r = um_console_connect(o.console_socket, &console, err);

@@ -56,7 +56,7 @@ static int memory_copy(int exe)
 	if (fd < 0 || fstat(exe, &st) < 0)
 		return -errno;
 	while (done < st.st_size) {
-		ssize_t n = sendfile(fd, exe, &done, (size_t)(st.st_size - done));
+		ssize_t n = um_sys_sendfile(fd, exe, &done, (size_t)(st.st_size - done));
 
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;

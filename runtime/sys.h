@@ -14,6 +14,7 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <termios.h>
@@ -145,6 +146,7 @@ UM_SYS1(fchdir, fchdir(a), int)
 /* Files. */
 UM_SYS4(mknodat, mknodat(a, b, c, d), int, const char *, mode_t, dev_t)
 UM_SYS3(symlinkat, symlinkat(a, b, c), const char *, int, const char *)
+UM_SYS4(sendfile, sendfile(a, b, c, d), int, int, off_t *, size_t)
 UM_SYS3(fchown, fchown(a, b, c), int, uid_t, gid_t)
 UM_SYS5(fchownat, fchownat(a, b, c, d, e), int, const char *, uid_t, gid_t, int)
 UM_SYS3(fchmodat, fchmodat(a, b, c, 0), int, const char *, mode_t)

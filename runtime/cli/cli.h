@@ -43,7 +43,7 @@ UM_CLI_VERB(um_cli_features);
 #define UM_CLI_MAKE_OPTIONS                                                                        \
 	"[--bundle DIR] [--config FILE] [--console-socket PATH] [--pid-file FILE] "                \
 	"[--pidfd-socket PATH] [--preserve-fds N] [--no-pivot] [--no-new-keyring] [--as-sibling] " \
-	"[--explain[=json]] "
+	"[--explain] "
 #define UM_CLI_CREATE_USAGE "create " UM_CLI_MAKE_OPTIONS "ID"
 #define UM_CLI_RUN_USAGE "run " UM_CLI_MAKE_OPTIONS "[--detach] [--keep] [--no-subreaper] ID"
 #define UM_CLI_EXEC_USAGE                                                                          \
@@ -51,12 +51,12 @@ UM_CLI_VERB(um_cli_features);
 	"[--pidfd-socket PATH] [--cgroup PATH] [--process-label LABEL] [--apparmor PROFILE] "      \
 	"[--ignore-paused] [--cwd DIR] [--env NAME=VALUE] [--user UID[:GID]] [--additional-gids "  \
 	"GID] [--cap CAP] "                                                                        \
-	"[--preserve-fds N] [--no-new-privs] [--explain[=json]] ID [COMMAND...]"
-#define UM_CLI_KILL_USAGE "kill [--all] [--explain[=json]] ID [SIGNAL]"
-#define UM_CLI_DELETE_USAGE "delete [--force] [--explain[=json]] ID"
-#define UM_CLI_START_USAGE "start [--explain[=json]] ID"
-#define UM_CLI_PAUSE_USAGE "pause [--explain[=json]] ID"
-#define UM_CLI_RESUME_USAGE "resume [--explain[=json]] ID"
+	"[--preserve-fds N] [--no-new-privs] [--explain] ID [COMMAND...]"
+#define UM_CLI_KILL_USAGE "kill [--all] [--explain] ID [SIGNAL]"
+#define UM_CLI_DELETE_USAGE "delete [--force] [--explain] ID"
+#define UM_CLI_START_USAGE "start [--explain] ID"
+#define UM_CLI_PAUSE_USAGE "pause [--explain] ID"
+#define UM_CLI_RESUME_USAGE "resume [--explain] ID"
 #define UM_CLI_UPDATE_USAGE                                                                        \
 	"update [--resources FILE|-] [--memory BYTES] [--memory-reservation BYTES] "               \
 	"[--memory-swap BYTES] [--cpu-period USEC] [--cpu-quota USEC] [--cpu-burst USEC] "         \
@@ -88,7 +88,10 @@ um_must_check int um_cli_explain(const char *how, struct um_error *err);
 	{                                                                                          \
 		"explain", optional_argument, NULL, UM_CLI_OPT_EXPLAIN                             \
 	}
-/* For verbs without options but --explain: refuses all others. */
+/* For verbs without options: refuses any. */
 um_must_check int um_cli_no_options(int argc, char **argv, const char *usage, struct um_error *err);
+/* For verbs whose only option is --explain. */
+um_must_check int um_cli_only_explain(int argc, char **argv, const char *usage,
+				      struct um_error *err);
 
 #endif

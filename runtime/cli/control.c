@@ -8,7 +8,7 @@
 int um_cli_start(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
 	const char *id;
-	int r = um_cli_no_options(argc, argv, UM_CLI_START_USAGE, err);
+	int r = um_cli_only_explain(argc, argv, UM_CLI_START_USAGE, err);
 
 	if (r >= 0)
 		r = um_cli_id(argc, argv, UM_CLI_START_USAGE, &id, err);
@@ -70,7 +70,7 @@ static int pause_or_resume(struct um_cli *cli, int argc, char **argv, bool freez
 			   struct um_error *err)
 {
 	const char *usage = freeze ? UM_CLI_PAUSE_USAGE : UM_CLI_RESUME_USAGE, *id;
-	int r = um_cli_no_options(argc, argv, usage, err);
+	int r = um_cli_only_explain(argc, argv, usage, err);
 
 	if (r >= 0)
 		r = um_cli_id(argc, argv, usage, &id, err);

@@ -53,11 +53,12 @@ static void help(FILE *to)
 	      "  --rootless true|false|auto           go without a cgroup that is not asked for "
 	      "and\n"
 	      "                                       may not be made [auto: unless root]\n"
-	      "  --explain[=json]                     tell on standard error each system call that "
+	      "  --explain                            tell on standard error each system call that "
 	      "changes\n"
-	      "                                       something, why, and which command does the "
+	      "                                       something, why, and the command that does "
+	      "the "
 	      "same;\n"
-	      "                                       also behind most commands\n"
+	      "                                       --explain=json: one JSON object a line\n"
 	      "  --version                            tell the version\n"
 	      "  --help                               tell this; behind a command, its options\n",
 	      to);
@@ -95,6 +96,15 @@ int um_cli_fds(const char *text, unsigned *ret, struct um_error *err)
 }
 
 int um_cli_no_options(int argc, char **argv, const char *usage, struct um_error *err)
+{
+	static const struct option none[] = {{NULL, 0, NULL, 0}};
+
+	optind = 0;
+	return getopt_long(argc, argv, "+", none, NULL) == -1 ? 0
+							      : um_cli_bad_option(err, argv, usage);
+}
+
+int um_cli_only_explain(int argc, char **argv, const char *usage, struct um_error *err)
 {
 	static const struct option options[] = {UM_CLI_EXPLAIN, {NULL, 0, NULL, 0}};
 	int c, r = 0;

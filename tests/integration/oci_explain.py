@@ -133,6 +133,7 @@ def test_a_user_namespace_and_mapped_mounts(box):
     box.linux["uidMappings"] = box.linux["gidMappings"] = maps
     os.chmod(box.path(), 0o755)
     os.mkdir(box.path("shared"))
+    os.mkdir(box.root + "/shared")  # the rootfs belongs to somebody who is not mapped
     box.config["mounts"].append({"destination": "/shared", "type": "bind", "source": box.path("shared"),
                                  "options": ["bind", "idmap"], "uidMappings": maps, "gidMappings": maps})
     box.save("true")

@@ -22,6 +22,7 @@
 #include "runtime/hooks.h"
 #include "runtime/idmap.h"
 #include "runtime/init.h"
+#include "runtime/landlock.h"
 #include "runtime/lsm.h"
 #include "runtime/process.h"
 #include "runtime/state.h"
@@ -107,6 +108,8 @@ static int load(struct um_creation *c, const struct um_runtime_create *opts, str
 static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
 			     bool run, struct um_error *err)
 {
+	int r;
+
 	if (s->ns[UM_NS_USER].path && opts->as_sibling)
 		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 					   "--as-sibling: a user namespace by path is not "
@@ -117,6 +120,9 @@ static int check_combination(const struct um_spec *s, const struct um_runtime_cr
 					   "supported");
 	if (um_lsm_check(&s->process, s->mount_label, err) < 0)
 		return -EOPNOTSUPP;
+	r = um_landlock_check(&s->landlock, &s->process, err);
+	if (r < 0)
+		return r;
 	if (s->process.terminal && !opts->console_socket && (!run || opts->detach))
 		return um_error_set(
 			err, -EINVAL,

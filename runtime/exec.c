@@ -16,6 +16,7 @@
 #include "runtime/affinity.h"
 #include "runtime/console.h"
 #include "runtime/explain.h"
+#include "runtime/landlock.h"
 #include "runtime/lsm.h"
 #include "runtime/process.h"
 #include "runtime/resolve.h"
@@ -270,6 +271,8 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	r = o->process_file ? from_file(x, o->process_file, err) : from_options(x, o, err);
 	if (r >= 0)
 		r = um_lsm_check(&x->process, NULL, err);
+	if (r >= 0)
+		r = um_landlock_check(&x->spec->landlock, &x->process, err);
 	if (r < 0)
 		return r;
 	if (!x->process.terminal && o->console_socket)
@@ -386,6 +389,7 @@ static void child(struct exec *x)
 	struct um_process_start start = {.process = &x->process,
 					 .seccomp = &x->seccomp,
 					 .listener = &x->listener,
+					 .landlock = &x->spec->landlock,
 					 .preserve_fds = x->preserve_fds};
 	int r, report = x->child_sync_fd;
 

@@ -69,6 +69,23 @@ static const struct um_flag seccomp_flags[] = {FLAG(SECCOMP_FILTER_FLAG_TSYNC),
 					       END};
 static const struct um_flag ioctl_requests[] = {
 	FLAG(SIOCSIFFLAGS), FLAG(TIOCSPTLCK), FLAG(TIOCSWINSZ), FLAG(TIOCSCTTY), FLAG(TCSETS), END};
+#define LANDLOCK(name)                                                                             \
+	{                                                                                          \
+		UM_LANDLOCK_##name, "LANDLOCK_ACCESS_FS_" #name                                    \
+	}
+const struct um_flag um_explain_landlock[] = {
+	LANDLOCK(EXECUTE),    LANDLOCK(WRITE_FILE),  LANDLOCK(READ_FILE), LANDLOCK(READ_DIR),
+	LANDLOCK(REMOVE_DIR), LANDLOCK(REMOVE_FILE), LANDLOCK(MAKE_CHAR), LANDLOCK(MAKE_DIR),
+	LANDLOCK(MAKE_REG),   LANDLOCK(MAKE_SOCK),   LANDLOCK(MAKE_FIFO), LANDLOCK(MAKE_BLOCK),
+	LANDLOCK(MAKE_SYM),   LANDLOCK(REFER),	     LANDLOCK(TRUNCATE),  END};
+static const struct um_flag landlock_net[] = {
+	{UM_LANDLOCK_BIND_TCP, "LANDLOCK_ACCESS_NET_BIND_TCP"},
+	{UM_LANDLOCK_CONNECT_TCP, "LANDLOCK_ACCESS_NET_CONNECT_TCP"},
+	END};
+static const struct um_flag landlock_rules[] = {
+	{UM_LANDLOCK_RULE_PATH, "LANDLOCK_RULE_PATH_BENEATH"},
+	{UM_LANDLOCK_RULE_PORT, "LANDLOCK_RULE_NET_PORT"},
+	END};
 static const struct um_flag ioprio_who[] = {{1, "IOPRIO_WHO_PROCESS"}, END};
 static const struct um_flag personalities[] = {{PER_LINUX, "PER_LINUX"}, FLAG(PER_LINUX32), END};
 static const struct um_flag bpf_commands[] = {FLAG(BPF_PROG_LOAD),	   FLAG(BPF_PROG_ATTACH),
@@ -397,6 +414,34 @@ static void opaque(struct um_explained *x)
 	um_line_add(&x->call, "{...}");
 }
 
+static void landlock_ruleset(struct um_explained *x)
+{
+	const struct um_landlock_ruleset *a = (const struct um_landlock_ruleset *)x->args[0];
+
+	um_line_add(&x->call, "{handled_access_fs=");
+	flags(&x->call, um_explain_landlock, a->fs);
+	if (x->args[1] > 8) {
+		um_line_add(&x->call, ", handled_access_net=");
+		flags(&x->call, landlock_net, a->net);
+	}
+	um_line_add(&x->call, "}");
+}
+
+static void landlock_rule(struct um_explained *x)
+{
+	const struct um_landlock_path *path = (const struct um_landlock_path *)x->args[2];
+	const struct um_landlock_port *port = (const struct um_landlock_port *)x->args[2];
+
+	um_line_add(&x->call, "{allowed_access=");
+	if (x->args[1] == UM_LANDLOCK_RULE_PATH) {
+		flags(&x->call, um_explain_landlock, path->allowed);
+		um_line_add(&x->call, ", parent_fd=%d}", path->parent_fd);
+	} else {
+		flags(&x->call, landlock_net, port->allowed);
+		um_line_add(&x->call, ", port=%u}", (unsigned)port->port);
+	}
+}
+
 static void ids(struct um_explained *x, int i)
 {
 	if ((unsigned)x->args[i] == (unsigned)-1)
@@ -461,6 +506,12 @@ static const struct row rows[] = {
 	{"ioprio_set", {O(ioprio_who), K(INT), S(ioprio)}, NULL, um_shell_ioprio},
 	{"keyctl", {O(keyctl_options), K(STR)}, "keyctl session {1}", NULL},
 	{"kill", {K(INT), K(SIG)}, "kill -{1} -- {0}", NULL},
+	{"landlock_add_rule",
+	 {K(FD), O(landlock_rules), S(landlock_rule), K(INT)},
+	 NULL,
+	 um_shell_landlock},
+	{"landlock_create_ruleset", {S(landlock_ruleset), K(INT), K(INT)}, NULL, um_shell_landlock},
+	{"landlock_restrict_self", {K(FD), K(INT)}, NULL, um_shell_landlock},
 	{"mkdirat", {K(FD), K(STR), K(OCT)}, "mkdir -m {2} {0/1}", NULL},
 	{"mknodat", {K(FD), K(STR), S(mode_type), S(device)}, NULL, um_shell_mknod},
 	{"mount",

@@ -517,3 +517,42 @@ void um_shell_bpf(struct um_explained *x)
 	um_line_add(&x->command, " device pinned /sys/fs/bpf/RULES%s",
 		    x->args[0] == BPF_PROG_ATTACH ? " multi" : "");
 }
+
+/* "LANDLOCK_ACCESS_FS_READ_FILE" is "read-file" for setpriv(1). */
+static void landlock_rights(struct um_line *l, uint64_t rights)
+{
+	bool any = false;
+
+	for (const struct um_flag *f = um_explain_landlock; f->name; f++) {
+		if (!(rights & f->value))
+			continue;
+		um_line_add(l, any ? "," : "");
+		for (const char *p = f->name + strlen("LANDLOCK_ACCESS_FS_"); *p; p++)
+			um_line_add(l, "%c", *p == '_' ? '-' : tolower((unsigned char)*p));
+		any = true;
+	}
+}
+
+void um_shell_landlock(struct um_explained *x)
+{
+	const void *p = (const void *)x->args[!strcmp(x->name, "landlock_add_rule") ? 2 : 0];
+	const struct um_landlock_path *path = p;
+	const struct um_landlock_port *port = p;
+	struct um_line *l = &x->command;
+
+	if (!strcmp(x->name, "landlock_restrict_self")) {
+		um_line_add(
+			l, "setpriv --landlock-access ... --landlock-rule ... PROGRAM  # as above");
+	} else if (!strcmp(x->name, "landlock_create_ruleset")) {
+		um_line_add(l, "setpriv --landlock-access fs:");
+		landlock_rights(l, ((const struct um_landlock_ruleset *)p)->fs);
+		um_line_add(l, " PROGRAM  # util-linux 2.40; it knows no ports");
+	} else if (x->args[1] == UM_LANDLOCK_RULE_PATH) {
+		um_line_add(l, "setpriv --landlock-rule path-beneath:");
+		landlock_rights(l, path->allowed);
+		um_line_add(l, ":/dev/fd/%d PROGRAM", path->parent_fd);
+	} else {
+		um_line_add(l, "iptables -A OUTPUT -p tcp --%cport %u -j ACCEPT  # is the nearest",
+			    port->allowed & UM_LANDLOCK_BIND_TCP ? 's' : 'd', (unsigned)port->port);
+	}
+}

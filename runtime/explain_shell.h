@@ -11,7 +11,8 @@ struct um_flag {
 	unsigned long value;
 	const char *name;
 };
-extern const struct um_flag um_explain_prctl[], um_explain_attrs[]; /* end with NULL */
+/* end with NULL */
+extern const struct um_flag um_explain_prctl[], um_explain_attrs[], um_explain_landlock[];
 
 /* "{0}": argument 0 as a word or number, a descriptor as its path; "{0n}": as a number;
  * "{0/1}": name 1 in directory 0. */
@@ -33,6 +34,7 @@ void um_shell_groups(struct um_explained *x);
 void um_shell_ioctl(struct um_explained *x);
 void um_shell_ioprio(struct um_explained *x);
 void um_shell_mknod(struct um_explained *x);
+void um_shell_landlock(struct um_explained *x);
 void um_shell_move(struct um_explained *x);
 void um_shell_personality(struct um_explained *x);
 void um_shell_pidfd_signal(struct um_explained *x);

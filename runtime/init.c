@@ -205,6 +205,7 @@ static int run_program(struct um_init *in, struct um_error *err)
 	const struct um_process_start start = {.process = &in->spec->process,
 					       .seccomp = &in->seccomp,
 					       .listener = &listener,
+					       .landlock = &in->spec->landlock,
 					       .preserve_fds = in->preserve_fds,
 					       .setgroups_allowed = !in->setgroups_denied};
 	int r = um_hooks_run(&in->spec->hooks[UM_HOOK_START_CONTAINER], "startContainer",

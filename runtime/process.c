@@ -16,6 +16,7 @@
 
 #include "base/io.h"
 #include "runtime/explain.h"
+#include "runtime/landlock.h"
 #include "runtime/resolve.h"
 #include "runtime/sys.h"
 #include "runtime/user.h"
@@ -331,7 +332,10 @@ int um_process_start(const struct um_process_start *s, struct um_error *err)
 	static char *const empty[] = {NULL};
 	const struct um_spec_process *p = s->process;
 	char path[PATH_MAX];
-	int r = confine(s, err);
+	int ruleset = -1, r = um_landlock_prepare(s->landlock, &ruleset, err);
+
+	if (r >= 0)
+		r = confine(s, err);
 
 	if (r >= 0)
 		r = um_process_find(p, path, sizeof(path), err);
@@ -343,6 +347,9 @@ int um_process_start(const struct um_process_start *s, struct um_error *err)
 		um_why("process.noNewPrivileges: set-user-id programs give nothing");
 		if (um_sys_prctl(PR_SET_NO_NEW_PRIVS, 1, 0) < 0)
 			return um_error_errno(err, -errno, "process.noNewPrivileges");
+		r = um_landlock_enforce(ruleset, err);
+		if (r < 0)
+			return r;
 		/* as late as can be: a filter need not allow more than execve(2) */
 		r = install(s, err);
 		if (r < 0)

@@ -12,12 +12,14 @@ struct um_process_start {
 	const struct um_spec_process *process;
 	const struct um_seccomp_prog *seccomp;
 	const struct um_seccomp_listener *listener;
+	const struct um_spec_landlock *landlock;
 	unsigned preserve_fds; /* fds 3 .. 3 + n - 1 are passed on, others closed */
 	bool setgroups_allowed;
 };
 
 /* The last steps in their order: ownership of stdio's pipes, bounding set, groups, ids,
- * capabilities, cwd, fds, no_new_privs, seccomp, execve. Returns on failure. */
+ * capabilities, cwd, fds, no_new_privs, Landlock, seccomp, execve. Landlock's rules come first of
+ * all: the process may still open what they name. Returns on failure. */
 um_must_check int um_process_start(const struct um_process_start *s, struct um_error *err);
 /* Looks args[0] up in PATH of the process's env. The result is written to @path. The messages are
  * those that callers look for ("executable file not found in $PATH"). */

@@ -109,6 +109,49 @@ UM_SYS3(ioprio_set, syscall(SYS_ioprio_set, a, b, c), int, int, int)
 UM_SYS1(personality, personality(a), unsigned long)
 UM_SYS2(keyctl, syscall(SYS_keyctl, a, b), int, const char *)
 
+/* Landlock: Debian 12's headers know the first version of it. */
+struct um_landlock_ruleset {
+	uint64_t fs, net; /* UM_LANDLOCK_*; net from version 4 on */
+};
+struct um_landlock_path {
+	uint64_t allowed;
+	int32_t parent_fd;
+} __attribute__((packed));
+struct um_landlock_port {
+	uint64_t allowed, port;
+};
+enum { UM_LANDLOCK_RULE_PATH = 1, UM_LANDLOCK_RULE_PORT = 2 };
+enum {
+	UM_LANDLOCK_EXECUTE = 1 << 0,
+	UM_LANDLOCK_WRITE_FILE = 1 << 1,
+	UM_LANDLOCK_READ_FILE = 1 << 2,
+	UM_LANDLOCK_READ_DIR = 1 << 3,
+	UM_LANDLOCK_REMOVE_DIR = 1 << 4,
+	UM_LANDLOCK_REMOVE_FILE = 1 << 5,
+	UM_LANDLOCK_MAKE_CHAR = 1 << 6,
+	UM_LANDLOCK_MAKE_DIR = 1 << 7,
+	UM_LANDLOCK_MAKE_REG = 1 << 8,
+	UM_LANDLOCK_MAKE_SOCK = 1 << 9,
+	UM_LANDLOCK_MAKE_FIFO = 1 << 10,
+	UM_LANDLOCK_MAKE_BLOCK = 1 << 11,
+	UM_LANDLOCK_MAKE_SYM = 1 << 12,
+	UM_LANDLOCK_REFER = 1 << 13, /* version 2 */
+	UM_LANDLOCK_TRUNCATE = 1 << 14
+}; /* version 3 */
+enum { UM_LANDLOCK_BIND_TCP = 1 << 0, UM_LANDLOCK_CONNECT_TCP = 1 << 1 };
+
+/* The version of the interface; fails where there is none. */
+static inline int um_sys_landlock_abi(void)
+{
+	return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
+}
+
+UM_SYS3(landlock_create_ruleset, syscall(SYS_landlock_create_ruleset, a, b, c),
+	const struct um_landlock_ruleset *, size_t, unsigned)
+UM_SYS4(landlock_add_rule, syscall(SYS_landlock_add_rule, a, b, c, d), int, int, const void *,
+	unsigned)
+UM_SYS2(landlock_restrict_self, syscall(SYS_landlock_restrict_self, a, b), int, unsigned)
+
 /* Descriptors. */
 UM_SYS3(close_range, syscall(SYS_close_range, a, b, c), unsigned, unsigned, unsigned)
 UM_SYS2(dup2, dup2(a, b), int, int)

@@ -13,7 +13,8 @@ make_node = Box
 
 PROGRAM = os.path.join(BUILD, "umiak-oci")
 # LeakSanitizer cannot work under ptrace, and its own system calls are no business of ours
-ENV = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+ENV = {**{k: v for k, v in os.environ.items() if not k.endswith("SAN_OPTIONS")},
+       "ASAN_OPTIONS": "detect_leaks=0"}
 
 
 def steps_of(path):
@@ -188,6 +189,19 @@ def test_a_filter_that_forbids_to_write(box):
         inside = names(steps, "init")
         assert inside[-1] == "execve", inside[-5:]
         assert "seccomp" in inside and inside.index("clone") < inside.index("seccomp")
+
+
+def test_landlock(box):
+    box.process["noNewPrivileges"] = True
+    box.config["annotations"] = {"org.umiak.landlock.read": "/bin:/etc/passwd", "org.umiak.landlock.write": "",
+                                 "org.umiak.landlock.on-missing": "ignore"}
+    box.save("true")
+    steps = under_strace(box, "$oci run $b c")
+    if "landlock_create_ruleset" not in names(steps):
+        raise Skip("the kernel has no Landlock")
+    assert find(steps, "landlock_add_rule")["command"].startswith("setpriv --landlock-rule path-beneath:read-")
+    order = names(steps, "init")
+    assert order.index("landlock_restrict_self") > order.index("capset")
 
 
 # ---- what it must not change

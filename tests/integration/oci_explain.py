@@ -143,6 +143,26 @@ def test_a_user_namespace_and_mapped_mounts(box):
     assert "mount_setattr" in names(steps)
 
 
+def test_namespaces_by_path(box):
+    p = subprocess.Popen(["unshare", "-Unpf", "--kill-child", "sleep", "100"])
+    try:
+        wait_for("the namespaces", lambda: read(f"/proc/{p.pid}/task/{p.pid}/children").strip())
+        inside = int(read(f"/proc/{p.pid}/task/{p.pid}/children"))
+        for f in ("uid_map", "gid_map"):
+            with open(f"/proc/{inside}/{f}", "w") as o:
+                o.write("0 0 4294967295\n")
+        for kind, name in (("user", "user"), ("network", "net"), ("pid", "pid")):
+            box.ns(kind, f"/proc/{inside}/ns/{name}")
+        box.save("true")
+        steps = under_strace(box, "$oci run $b c")
+        assert {s["process"] for s in steps} == {"umiak-oci", "helper", "init"}
+        assert find(steps, "setns", "CLONE_NEWNET")["process"] == "init"
+        assert "join the network namespace" in find(steps, "setns", "CLONE_NEWNET")["why"]
+    finally:
+        p.kill()
+        p.wait()
+
+
 def test_a_terminal(box):
     box.process["terminal"] = True
     box.config["root"]["readonly"] = True

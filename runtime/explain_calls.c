@@ -602,7 +602,8 @@ static void argument(struct um_explained *x, const struct arg *a, int i)
 		break;
 	}
 	case DATA:
-		um_line_quote(l, (const char *)v, (size_t)x->args[i + 1], MAX_STRING);
+		um_line_quote(l, (const char *)v, (size_t)x->args[i + 1],
+			      x->args[i + 1] <= UM_EXPLAIN_WHOLE ? UM_EXPLAIN_WHOLE : 16);
 		break;
 	case SPECIAL:
 		a->special(x);

@@ -134,9 +134,9 @@ void um_shell_write(struct um_explained *x)
 {
 	const char *data = (const char *)x->args[1];
 	size_t len = (size_t)x->args[2];
-	char text[301];
+	char text[UM_EXPLAIN_WHOLE + 1];
 
-	if (len > sizeof(text) - 1 || memchr(data, '\0', len)) {
+	if (len > UM_EXPLAIN_WHOLE || memchr(data, '\0', len)) {
 		um_line_add(&x->command, "head -c %zu >", len);
 	} else {
 		memcpy(text, data, len);

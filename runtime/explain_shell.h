@@ -11,6 +11,9 @@ struct um_flag {
 	unsigned long value;
 	const char *name;
 };
+/* Longer contents of files are not told: a config.json has an environment in it. */
+enum { UM_EXPLAIN_WHOLE = 100 };
+
 /* end with NULL */
 extern const struct um_flag um_explain_prctl[], um_explain_attrs[], um_explain_landlock[];
 

@@ -46,6 +46,7 @@ def under_strace(box, script, rc=0, timeout=60, **kw):
     assert events, "strace saw nothing"
     wrong = straced.compare(steps, events)
     assert not wrong, "\n".join(wrong)
+    sh("bash", "-n", input="\n".join(s["command"] for s in steps) + "\n")  # all are commands
     return steps
 
 
@@ -339,6 +340,14 @@ def test_bad_values(box):
     for args in (["--explain=xml", "list"], ["run", "--explain=", "c"]):
         r = box.oci(*args)
         assert r.rc and "--explain" in r.err and "neither text nor json" in r.err, r
+
+
+def test_the_environment_is_not_told(box):
+    box.process["env"].append("PASSWORD=abracadabra")
+    box.save("true")
+    for how in ("--explain", "--explain=json"):
+        r = box.oci("run", how, "--bundle", box.bundle, "c", ok=True)
+        assert "execve(" in r.err and "abracadabra" not in r.err, r
 
 
 def test_hostile_text_stays_one_line(box):

@@ -541,6 +541,7 @@ static const struct row rows[] = {
 	 "setpriv --seccomp-filter FILTER.bpf PROGRAM  # util-linux 2.41; the filter compiled "
 	 "before",
 	 NULL},
+	{"sendfile", {K(FD), K(FD), S(opaque), K(INT)}, "cat <{1} >{0}", NULL},
 	{"setdomainname", {K(STR), K(INT)}, "domainname {0}", NULL},
 	{"setgroups", {K(INT), S(groups)}, NULL, um_shell_groups},
 	{"sethostname", {K(STR), K(INT)}, "hostname {0}", NULL},

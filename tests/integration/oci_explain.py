@@ -164,6 +164,24 @@ def test_namespaces_by_path(box):
         p.wait()
 
 
+def test_without_root(box):
+    """Where the runtime copies itself into memory, and helpers map ids or are missing."""
+    user = "setpriv --reuid 1000 --regid 1000 --clear-groups"
+    sh("chown", "-R", "1000:1000", box.dir)
+    os.unlink(box.path("bundle", "config.json"))
+    sh(*user.split(), *box.argv("spec", "--rootless"), cwd=box.bundle)
+    config = json.loads(read(box.path("bundle", "config.json")))
+    config["process"]["terminal"], config["root"]["readonly"] = False, False
+    config["process"]["args"] = ["true"]
+    box.config = config
+    box.save()
+    steps = under_strace(box, f"{user} $oci run $b c")
+    assert "sendfile" in names(steps) and any("setgroups" in s["command"] for s in steps)
+    config["linux"]["uidMappings"].append({"containerID": 1, "hostID": 100000, "size": 10})
+    box.save()
+    under_strace(box, f"{user} $oci run $b c", rc=None)
+
+
 def test_a_terminal(box):
     box.process["terminal"] = True
     box.config["root"]["readonly"] = True

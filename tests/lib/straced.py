@@ -45,7 +45,7 @@ STATE_CHANGING = {
 NUMBERS_DIFFER = {"clone", "clone3", "execve", "execveat", "capset", "seccomp", "bpf", "ioctl",
                   "sched_setattr", "mount_setattr", "prlimit64", "utimensat", "personality",
                   "pidfd_send_signal", "keyctl", "mknodat", "prctl", "close_range", "setgroups",
-                  "sched_setaffinity", "landlock_create_ruleset", "landlock_add_rule", "mount",
+                  "sched_setaffinity", "sendfile", "landlock_create_ruleset", "landlock_add_rule", "mount",
                   "fsconfig"}
 
 

@@ -26,7 +26,7 @@
 	}
 #define END                                                                                        \
 	{                                                                                          \
-		0, NULL                                                                            \
+		0, ""                                                                              \
 	}
 
 static const struct um_flag clone_flags[] = {FLAG(CLONE_VM),	       FLAG(CLONE_FS),
@@ -117,7 +117,7 @@ static void flags(struct um_line *l, const struct um_flag *t, unsigned long v)
 {
 	bool any = false;
 
-	for (; t->name; t++)
+	for (; *t->name; t++)
 		if (t->value && (v & t->value) == t->value) {
 			um_line_add(l, "%s%s", any ? "|" : "", t->name);
 			v &= ~t->value;
@@ -129,7 +129,7 @@ static void flags(struct um_line *l, const struct um_flag *t, unsigned long v)
 
 static void one_of(struct um_line *l, const struct um_flag *t, unsigned long v)
 {
-	for (; t->name; t++)
+	for (; *t->name; t++)
 		if (t->value == v) {
 			um_line_add(l, "%s", t->name);
 			return;

@@ -143,7 +143,7 @@ void um_shell_fs(struct um_explained *x)
 		}
 	} else if (t) {
 		new_mount(&x->command, t);
-		um_line_add(&x->command, x->args[1] == FSCONFIG_CMD_CREATE && x->name[2] == 'c'
+		um_line_add(&x->command, !strcmp(x->name, "fsconfig")
 						 ? " TARGET  # the file system is made"
 						 : " TARGET  # no place yet");
 	} else {

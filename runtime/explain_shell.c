@@ -523,7 +523,7 @@ static void landlock_rights(struct um_line *l, uint64_t rights)
 {
 	bool any = false;
 
-	for (const struct um_flag *f = um_explain_landlock; f->name; f++) {
+	for (const struct um_flag *f = um_explain_landlock; *f->name; f++) {
 		if (!(rights & f->value))
 			continue;
 		um_line_add(l, any ? "," : "");

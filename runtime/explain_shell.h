@@ -7,14 +7,15 @@
 
 #include "runtime/explain_calls.h"
 
+/* The name is in the table itself: a pointer would have to be relocated at each start. */
 struct um_flag {
 	unsigned long value;
-	const char *name;
+	char name[40];
 };
 /* Longer contents of files are not told: a config.json has an environment in it. */
 enum { UM_EXPLAIN_WHOLE = 100 };
 
-/* end with NULL */
+/* end with "" */
 extern const struct um_flag um_explain_prctl[], um_explain_attrs[], um_explain_landlock[];
 
 /* "{0}": argument 0 as a word or number, a descriptor as its path; "{0n}": as a number;

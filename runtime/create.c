@@ -18,10 +18,13 @@
 #include "base/io.h"
 #include "base/num.h"
 #include "runtime/console.h"
+#include "runtime/explain.h"
 #include "runtime/hooks.h"
 #include "runtime/idmap.h"
 #include "runtime/init.h"
+#include "runtime/landlock.h"
 #include "runtime/lsm.h"
+#include "runtime/process.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
 #include "runtime/sys.h"
@@ -105,6 +108,8 @@ static int load(struct um_creation *c, const struct um_runtime_create *opts, str
 static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
 			     bool run, struct um_error *err)
 {
+	int r;
+
 	if (s->ns[UM_NS_USER].path && opts->as_sibling)
 		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 					   "--as-sibling: a user namespace by path is not "
@@ -115,6 +120,9 @@ static int check_combination(const struct um_spec *s, const struct um_runtime_cr
 					   "supported");
 	if (um_lsm_check(&s->process, s->mount_label, err) < 0)
 		return -EOPNOTSUPP;
+	r = um_landlock_check(&s->landlock, &s->process, err);
+	if (r < 0)
+		return r;
 	if (s->process.terminal && !opts->console_socket && (!run || opts->detach))
 		return um_error_set(
 			err, -EINVAL,
@@ -169,6 +177,7 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 					    rt->no_cgroups ? "--cgroup-manager disabled" : "none");
 		return 0;
 	}
+	um_why("the container's cgroup, in each hierarchy of this host");
 	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, NULL, &own);
 	if ((r == -EACCES || r == -EPERM || r == -EROFS) && rt->cgroups_optional &&
 	    !any_limit(c->spec) && !c->spec->cgroups_path) {
@@ -178,9 +187,11 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 	if (r < 0)
 		return um_error_move(err, &own);
 	UM_FAULT("runtime.create.cgroup");
+	um_why("linux.resources: the limits, before there is anybody to break them");
 	r = um_cgroup_apply(c->cg, &c->spec->limits, err);
 	if (r < 0)
 		return um_error_wrap(err, r, "linux.resources");
+	um_why("linux.resources.devices: which devices its processes may use");
 	r = um_runtime_device_rules(c->cg, c->spec, err);
 	if (r < 0)
 		return um_error_wrap(err, r, "linux.resources.devices");
@@ -192,8 +203,9 @@ static int listen_for_start(int dir, int *ret, struct um_error *err)
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 
+	um_why("the socket by which `start` tells the waiting container to go on");
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" UM_STATE_SOCKET, dir);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4) < 0)
+	if (fd < 0 || um_sys_bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4) < 0)
 		return um_error_errno(err, -errno, "start socket");
 	*ret = TAKE_FD(fd);
 	return 0;
@@ -221,7 +233,8 @@ static int time_offsets(const struct um_spec *s, struct um_error *err)
 
 	if (!s->has_time_offsets)
 		return 0;
-	if (unshare(CLONE_NEWTIME) < 0)
+	um_why("linux.timeOffsets: a time namespace whose clocks may be set while nobody is in it");
+	if (um_sys_unshare(CLONE_NEWTIME) < 0)
 		return um_error_errno(err, -errno, "linux.namespaces: new time");
 	snprintf(text, sizeof(text), "monotonic %lld %lld\nboottime %lld %lld\n",
 		 (long long)s->time_monotonic_sec, (long long)s->time_monotonic_nsec,
@@ -236,10 +249,12 @@ static int enter_and_clone(struct um_init *in, struct clone_args *args, int sock
 {
 	int pidfd = -1, r;
 
+	um_explain_child("helper", 0);
+	um_why("in the user namespace, so that the container's other ones belong to it");
 	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
 	args->flags |= CLONE_PARENT;
 	args->exit_signal = 0; /* with CLONE_PARENT: that of this process */
-	if (setns(in->ns_fds[UM_NS_USER], CLONE_NEWUSER) < 0)
+	if (um_sys_setns(in->ns_fds[UM_NS_USER], CLONE_NEWUSER) < 0)
 		return errno;
 	in->ns_fds[UM_NS_USER] = um_close(in->ns_fds[UM_NS_USER]);
 	r = um_sys_clone3(args);
@@ -277,7 +292,8 @@ static int clone_within(struct um_creation *c, struct um_init *in, struct clone_
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return um_error_errno(err, -errno, "socketpair");
-	pid = fork();
+	um_why("a helper enters the user namespace, which we could not leave again");
+	pid = um_sys_fork();
 	if (!pid) {
 		um_close(pair[0]);
 		_exit(enter_and_clone(in, args, pair[1]));
@@ -321,20 +337,25 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 		in->in_v2 = true;
 	}
 	if (in->ns_fds[UM_NS_PID] >= 0) {
+		um_why("the child to come is to be in this pid namespace");
 		own_pid_ns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-		if (own_pid_ns < 0 || setns(in->ns_fds[UM_NS_PID], CLONE_NEWPID) < 0)
+		if (own_pid_ns < 0 || um_sys_setns(in->ns_fds[UM_NS_PID], CLONE_NEWPID) < 0)
 			return um_error_errno(err, -errno, "linux.namespaces: join pid");
 	}
 	if (in->ns_fds[UM_NS_USER] >= 0) {
 		r = clone_within(c, in, &args, err);
 	} else {
+		um_why("the container's first process, in its new namespaces%s",
+		       cgroup_fd >= 0 ? " and from the first in its cgroup" : "");
 		r = um_sys_clone3(&args);
 		if (!r)
 			um_init_main(in);
 		if (r < 0)
 			r = um_error_errno(err, -errno, "clone3");
 	}
-	if (own_pid_ns >= 0 && setns(own_pid_ns, CLONE_NEWPID) < 0 && r >= 0)
+	if (own_pid_ns >= 0)
+		um_why("further children are to be in our own pid namespace again");
+	if (own_pid_ns >= 0 && um_sys_setns(own_pid_ns, CLONE_NEWPID) < 0 && r >= 0)
 		r = um_error_errno(err, -errno, "return to the pid namespace");
 	if (r > 0)
 		c->state.pid = r;
@@ -389,6 +410,7 @@ static int write_pid_file(const struct um_runtime_create *opts, int64_t pid, str
 
 	if (!opts->pid_file)
 		return 0;
+	um_why("--pid-file: the process, for the caller");
 	return um_io_replace_file(AT_FDCWD, opts->pid_file, text, (size_t)n, 0644, UM_IO_NO_SYNC,
 				  err);
 }
@@ -401,7 +423,7 @@ static int save_config(struct um_creation *c, struct um_error *err)
 
 	if (r < 0)
 		return um_error_errno(err, r, "encode config.json");
-	fd = openat(c->dir, "config.json", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	fd = um_sys_create(c->dir, "config.json", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return um_error_errno(err, -errno, "create config.json");
 	r = um_io_write_all(fd, b.data, b.len);
@@ -451,8 +473,10 @@ static int prepare(struct um_creation *c, const struct um_runtime *rt,
 		c->state.cgroup = cgroup;
 	}
 	/* first, so that delete knows the cgroup whatever happens next */
+	um_why("the state is kept before anything else is made: delete finds all by it");
 	r = um_state_save(c->dir, &c->state, err);
 	UM_FAULT("runtime.create.state");
+	um_why("the configuration as it is now: later commands read this copy");
 	if (r >= 0)
 		r = save_config(c, err);
 	if (r >= 0)
@@ -462,6 +486,7 @@ static int prepare(struct um_creation *c, const struct um_runtime *rt,
 
 static void undo(struct um_creation *c, const struct um_runtime *rt, const char *id)
 {
+	um_why("undone: the container could not be made");
 	if (c->pidfd >= 0) {
 		struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
 
@@ -530,6 +555,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	um_close(in.start_fd);
 	if (r >= 0 && um_state_process((pid_t)c->state.pid, &c->state.start_time) < 0)
 		r = um_error_set(err, -ESRCH, "the container's init process died");
+	um_why("the state again, now with the process");
 	if (r >= 0)
 		r = um_state_save(c->dir, &c->state, err);
 	UM_FAULT("runtime.create.saved");
@@ -548,7 +574,7 @@ int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 
 	if (r < 0)
 		return r;
-	/* nothing that the caller left open reaches the container */
+	um_why("what the caller left open must not reach the container");
 	if (um_sys_close_range(3 + opts->preserve_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return um_error_errno(err, -errno, "close_range");
 	c->arena = um_arena_new(64u << 20);
@@ -574,10 +600,10 @@ int um_runtime_create(const struct um_runtime *rt, const struct um_runtime_creat
 {
 	_cleanup_(um_creation_release) struct um_creation c;
 	_cleanup_close_ int console = -1;
-	int r = 0;
+	int r = um_process_check_fds(opts->preserve_fds, err);
 
 	um_creation_init(&c);
-	if (opts->console_socket)
+	if (r >= 0 && opts->console_socket)
 		r = um_console_connect(opts->console_socket, &console, err);
 	if (r >= 0)
 		r = um_creation_run(&c, rt, opts, false, console, err);

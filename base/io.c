@@ -1,4 +1,5 @@
 #include "base/io.h"
+#include "base/sys.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -81,7 +82,7 @@ int um_io_write_all(int fd, const void *data, size_t len)
 	const char *p = data;
 
 	while (len) {
-		ssize_t n = write(fd, p, len);
+		ssize_t n = um_sys_write(fd, p, len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -102,7 +103,7 @@ int um_io_write_value(int dirfd, const char *path, const char *value)
 	if (fd < 0)
 		return -errno;
 	do
-		n = write(fd, value, len);
+		n = um_sys_write(fd, value, len);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -141,19 +142,19 @@ int um_io_replace_file(int dirfd, const char *path, const void *data, size_t len
 	r = um_io_path(tmp, sizeof(tmp), "%.*s.%s.tmp", prefix, path, path + prefix);
 	if (r < 0)
 		return um_error_errno(err, r, "write %s", path);
-	(void)unlinkat(dirfd, tmp, 0); /* an earlier crash's: its mode may differ */
-	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+	(void)um_sys_unlinkat(dirfd, tmp, 0); /* an earlier crash's: its mode may differ */
+	fd = um_sys_create(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return um_error_errno(err, -errno, "create %s", tmp);
 	r = um_io_write_all(fd, data, len);
-	if (r == 0 && fchmod(fd, mode) < 0) /* the umask does not decide */
+	if (r == 0 && um_sys_fchmod(fd, mode) < 0) /* the umask does not decide */
 		r = -errno;
 	if (r == 0 && sync == UM_IO_SYNC && fsync(fd) < 0)
 		r = -errno;
-	if (r == 0 && renameat(dirfd, tmp, dirfd, path) < 0)
+	if (r == 0 && um_sys_renameat(dirfd, tmp, dirfd, path) < 0)
 		r = -errno;
 	if (r < 0) {
-		(void)unlinkat(dirfd, tmp, 0);
+		(void)um_sys_unlinkat(dirfd, tmp, 0);
 		return um_error_errno(err, r, "write %s", path);
 	}
 	if (sync == UM_IO_SYNC) {
@@ -176,7 +177,7 @@ int um_io_mkdirs(int dirfd, const char *path, mode_t mode, struct um_error *err)
 		if (part[i] != '/' && part[i] != '\0')
 			continue;
 		part[i] = '\0';
-		if (mkdirat(dirfd, part, mode) < 0 && errno != EEXIST)
+		if (um_sys_mkdirat(dirfd, part, mode) < 0 && errno != EEXIST)
 			return um_error_errno(err, -errno, "mkdir %s", part);
 		if (i < len)
 			part[i] = '/';
@@ -201,7 +202,7 @@ static int move_up(struct removal *rm, int dirfd, const char *name)
 
 	for (int tries = 0; tries < 1000; tries++) {
 		snprintf(to, sizeof(to), ".removed-%u", rm->n++);
-		if (renameat(dirfd, name, rm->top, to) == 0)
+		if (um_sys_renameat(dirfd, name, rm->top, to) == 0)
 			return 0;
 		if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR)
 			return -errno;
@@ -214,7 +215,7 @@ static int remove_entry(struct removal *rm, int dirfd, const char *name, int dep
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 
-	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+	if (um_sys_unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return -errno;
@@ -234,7 +235,7 @@ static int remove_entry(struct removal *rm, int dirfd, const char *name, int dep
 	for (;;) {
 		int r;
 
-		if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		if (um_sys_unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
 			return 0;
 		if (errno != ENOTEMPTY && errno != EEXIST)
 			return -errno;

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/io.h"
 #include "base/num.h"
+#include "base/sys.h"
 #include "base/vec.h"
 
 #define FREEZE_TRIES 5000 /* of 2 ms */
@@ -160,7 +161,7 @@ int um_cgroup_signal(const struct um_cgroup *cg, int sig, struct um_error *err)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++)
-		if (kill(pids[i], sig) < 0 && errno != ESRCH)
+		if (um_sys_kill(pids[i], sig) < 0 && errno != ESRCH)
 			return um_error_errno(err, -errno, "signal process %d", pids[i]);
 	return 0;
 }
@@ -177,7 +178,7 @@ static int kill_v1(const struct um_cgroup *cg, struct um_error *err)
 		int r = um_cgroup_pids(cg, &pids, &n, err);
 
 		for (size_t i = 0; r >= 0 && i < n; i++)
-			kill(pids[i], SIGKILL);
+			um_sys_kill(pids[i], SIGKILL);
 		if (held)
 			(void)!freeze_write(cg, false);
 		if (r < 0)

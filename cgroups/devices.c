@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "base/io.h"
+#include "base/sys.h"
 
 #define MAX_RULES 512
 #define INSNS_PER_RULE 8
@@ -145,9 +146,9 @@ static size_t compile(struct bpf_insn *p, const struct um_cgroup_device *rules, 
 
 static int sys_bpf(int cmd, union bpf_attr *attr)
 {
-	long r = syscall(SYS_bpf, cmd, attr, sizeof(*attr));
+	int r = um_sys_bpf(cmd, attr, sizeof(*attr));
 
-	return r < 0 ? -errno : (int)r;
+	return r < 0 ? -errno : r;
 }
 
 static void detach_old(int cgroup_fd, const uint32_t *ids, uint32_t n)

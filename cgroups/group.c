@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/sys.h"
 
 #define REMOVE_TRIES 500 /* of 10 ms */
 #define MAX_DEPTH 64
@@ -90,6 +91,8 @@ static int inherit_cpuset(int parent, int dir)
 		r = um_cgroup_read(parent, files[i], want, sizeof(want));
 		if (r < 0)
 			return r;
+		um_why("a new cpuset takes nobody: it gets the CPUs and memory nodes of its "
+		       "parent");
 		r = um_io_write_value(dir, files[i], want);
 		if (r < 0)
 			return r;
@@ -121,6 +124,7 @@ static void enable_controllers(int dir)
 			on |= (p == enabled || p[-1] == ' ') && strchr(" \n", p[len]);
 		if (!offered || on)
 			continue;
+		um_why("the groups below may use controller %s", name);
 		snprintf(text, sizeof(text), "+%s", name);
 		if (um_io_write_value(dir, "cgroup.subtree_control", text) < 0)
 			continue;
@@ -148,7 +152,8 @@ static int walk(const struct um_cgroup_hierarchy *h, const char *path, bool crea
 			enable_controllers(dir);
 		next = um_cgroup_open_dir(dir, name);
 		if (next == -ENOENT && create) {
-			if (mkdirat(dir, name, 0755) < 0 && errno != EEXIST)
+			um_why("the cgroup %s in %s", path, h->mount_point);
+			if (um_sys_mkdirat(dir, name, 0755) < 0 && errno != EEXIST)
 				return -errno;
 			made = true;
 			next = um_cgroup_open_dir(dir, name);
@@ -254,7 +259,7 @@ int um_cgroup_join_self(const struct um_cgroup *cg, bool in_v2)
 	for (size_t i = 0; i < cg->host->n; i++) {
 		if (cg->join_fds[i] < 0 || (in_v2 && cg->host->h[i].v2))
 			continue;
-		if (write(cg->join_fds[i], "0", 1) != 1)
+		if (um_sys_write(cg->join_fds[i], "0", 1) != 1)
 			return -errno;
 	}
 	return 0;
@@ -288,7 +293,7 @@ static int remove_children(int dir, unsigned depth)
 		k = remove_children(child, depth + 1);
 		if (k < 0)
 			r = k;
-		if (unlinkat(dir, e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		if (um_sys_unlinkat(dir, e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 			r = -errno;
 	}
 	return r;
@@ -299,7 +304,7 @@ static int remove_once(const struct um_cgroup_hierarchy *h, const char *path)
 	_cleanup_close_ int dir = -1;
 	bool created;
 
-	if (!unlinkat(h->mount_fd, path + 1, AT_REMOVEDIR) || errno == ENOENT)
+	if (!um_sys_unlinkat(h->mount_fd, path + 1, AT_REMOVEDIR) || errno == ENOENT)
 		return 0;
 	if (errno != EBUSY && errno != ENOTEMPTY)
 		return -errno;
@@ -309,7 +314,7 @@ static int remove_once(const struct um_cgroup_hierarchy *h, const char *path)
 	if (dir < 0)
 		return dir;
 	(void)!remove_children(dir, 0); /* what is left shows below */
-	if (!unlinkat(h->mount_fd, path + 1, AT_REMOVEDIR) || errno == ENOENT)
+	if (!um_sys_unlinkat(h->mount_fd, path + 1, AT_REMOVEDIR) || errno == ENOENT)
 		return 0;
 	return -errno;
 }

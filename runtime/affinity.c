@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "runtime/sys.h"
 
 int um_affinity_parse(const char *list, cpu_set_t *ret)
 {
@@ -34,8 +35,9 @@ int um_affinity_set(const char *list, const char *field, struct um_error *err)
 
 	if (!list)
 		return 0;
+	um_why("process.execCPUAffinity.%s", field);
 	r = um_affinity_parse(list, &set);
-	if (r >= 0 && sched_setaffinity(0, sizeof(set), &set) < 0)
+	if (r >= 0 && um_sys_sched_setaffinity(0, sizeof(set), &set) < 0)
 		r = -errno;
 	return r < 0 ? um_error_errno(err, r, "process.execCPUAffinity.%s %s", field, list) : 0;
 }

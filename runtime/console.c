@@ -17,6 +17,7 @@
 
 #include "base/io.h"
 #include "runtime/resolve.h"
+#include "runtime/sys.h"
 
 int um_console_connect(const char *path, int *ret, struct um_error *err)
 {
@@ -110,14 +111,15 @@ int um_console_setup(int devpts_dir, const struct um_spec_process *p, int socket
 	if (fstatfs(master, &fs) < 0 || fs.f_type != DEVPTS_SUPER_MAGIC || fstat(master, &st) < 0 ||
 	    !S_ISCHR(st.st_mode) || st.st_rdev != makedev(5, 2))
 		return um_error_set(err, -EXDEV, "/dev/pts/ptmx is not a terminal multiplexer");
-	if (ioctl(master, TIOCSPTLCK, &zero) < 0)
+	um_why("process.terminal: a new terminal of the container's devpts");
+	if (um_sys_ioctl(master, TIOCSPTLCK, &zero) < 0)
 		return um_error_errno(err, -errno, "unlock the terminal");
 	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (slave < 0)
 		return um_error_errno(err, -errno, "open the terminal");
-	if ((size.ws_row || size.ws_col) && ioctl(slave, TIOCSWINSZ, &size) < 0)
+	if ((size.ws_row || size.ws_col) && um_sys_ioctl(slave, TIOCSWINSZ, &size) < 0)
 		return um_error_errno(err, -errno, "process.consoleSize");
-	if (p->uid && fchown(slave, p->uid, (gid_t)-1) < 0)
+	if (p->uid && um_sys_fchown(slave, p->uid, (gid_t)-1) < 0)
 		return um_error_errno(err, -errno, "owner of the terminal");
 	r = um_console_send_fd(socket_fd, master, "/dev/ptmx");
 	if (r < 0)
@@ -128,10 +130,11 @@ int um_console_setup(int devpts_dir, const struct um_spec_process *p, int socket
 
 int um_console_become(int slave, struct um_error *err)
 {
-	if (ioctl(slave, TIOCSCTTY, 0) < 0)
+	um_why("the terminal becomes the controlling one and the standard input, output and error");
+	if (um_sys_ioctl(slave, TIOCSCTTY, NULL) < 0)
 		return um_error_errno(err, -errno, "controlling terminal");
 	for (int i = 0; i < 3; i++)
-		if (dup2(slave, i) < 0)
+		if (um_sys_dup2(slave, i) < 0)
 			return um_error_errno(err, -errno, "dup the terminal");
 	return 0;
 }
@@ -155,6 +158,7 @@ static int mount_console(struct um_rootfs *r, int slave, struct um_error *err)
 	_cleanup_close_ int target = -1, mfd = -1, dev = -1;
 	int e;
 
+	um_why("/dev/console is the same terminal");
 	dev = um_io_openat2(r->fd, "dev", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0,
 			    RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
 	if (dev < 0)
@@ -162,7 +166,7 @@ static int mount_console(struct um_rootfs *r, int slave, struct um_error *err)
 	target = um_resolve_file(dev, "console", 0600);
 	if (target < 0)
 		return um_error_errno(err, target, "make /dev/console");
-	mfd = open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	mfd = um_sys_open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "clone the terminal's mount");
 	e = um_rootfs_attach(mfd, target);
@@ -208,16 +212,18 @@ int um_console_relay(int master, int done_fd, struct um_error *err)
 	bool tty = tcgetattr(0, &old) == 0;
 	int r = 0;
 
+	um_why("our terminal passes every key on to the container's");
 	if (tty) {
 		raw = old;
 		cfmakeraw(&raw);
-		if (tcsetattr(0, TCSANOW, &raw) < 0)
+		if (um_sys_tcsetattr(0, &raw) < 0)
 			return um_error_errno(err, -errno, "raw terminal");
 	}
 	while (r >= 0) {
 		if (tty && !ioctl(0, TIOCGWINSZ, &now) && memcmp(&now, &seen, sizeof(now))) {
 			seen = now;
-			ioctl(master, TIOCSWINSZ, &now);
+			um_why("the container's terminal is as large as ours");
+			um_sys_ioctl(master, TIOCSWINSZ, &now);
 		}
 		if (poll(p, 3, 250) < 0 && errno != EINTR)
 			break;
@@ -228,7 +234,8 @@ int um_console_relay(int master, int done_fd, struct um_error *err)
 		if (p[0].revents && pump(0, master) < 0)
 			p[0].fd = -1;
 	}
+	um_why("our terminal as it was");
 	if (tty)
-		tcsetattr(0, TCSANOW, &old);
+		um_sys_tcsetattr(0, &old);
 	return 0;
 }

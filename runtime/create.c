@@ -19,10 +19,13 @@
 #include "base/io.h"
 #include "base/num.h"
 #include "runtime/console.h"
+#include "runtime/explain.h"
 #include "runtime/hooks.h"
 #include "runtime/idmap.h"
 #include "runtime/init.h"
+#include "runtime/landlock.h"
 #include "runtime/lsm.h"
+#include "runtime/process.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
 #include "runtime/sys.h"
@@ -91,6 +94,8 @@ static void warn_mounts(const struct um_runtime *rt, const struct um_spec *s)
 static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
 			     bool run, struct um_error *err)
 {
+	int r;
+
 	if (s->ns[UM_NS_USER].path && opts->as_sibling)
 		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 					   "--as-sibling: a user namespace by path is not "
@@ -99,6 +104,9 @@ static int check_combination(const struct um_spec *s, const struct um_runtime_cr
 		return um_error_set(err, -EINVAL, "process: is required");
 	if (um_lsm_check(&s->process, s->mount_label, err) < 0)
 		return -EOPNOTSUPP;
+	r = um_landlock_check(&s->landlock, &s->process, err);
+	if (r < 0)
+		return r;
 	if (s->process.terminal && !opts->console_socket && (!run || opts->detach))
 		return um_error_set(
 			err, -EINVAL,
@@ -154,6 +162,7 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 					    rt->no_cgroups ? "--cgroup-manager disabled" : "none");
 		return 0;
 	}
+	um_why("the container's cgroup, in each hierarchy of this host");
 	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, NULL, &own);
 	if ((r == -EACCES || r == -EPERM || r == -EROFS) && rt->cgroups_optional && !rt->systemd &&
 	    !any_limit(c->spec) && !c->spec->cgroups_path) {
@@ -167,9 +176,11 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 	limits = c->spec->limits;
 	if (c->holder && limits.pids == 1)
 		limits.pids = 2;
+	um_why("linux.resources: the limits, before there is anybody to break them");
 	r = um_cgroup_apply(c->cg, &limits, err);
 	if (r < 0)
 		return um_error_wrap(err, r, "linux.resources");
+	um_why("linux.resources.devices: which devices its processes may use");
 	r = um_runtime_device_rules(c->cg, c->spec, &own);
 	/* who may load no BPF program may make no device nodes either, and the user's rights hold
 	 */
@@ -183,8 +194,9 @@ static int listen_for_start(int dir, int *ret, struct um_error *err)
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 
+	um_why("the socket by which `start` tells the waiting container to go on");
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" UM_STATE_SOCKET, dir);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4) < 0)
+	if (fd < 0 || um_sys_bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4) < 0)
 		return um_error_errno(err, -errno, "start socket");
 	*ret = TAKE_FD(fd);
 	return 0;
@@ -196,10 +208,12 @@ static int enter_and_clone(struct um_init *in, struct clone_args *args, int sock
 {
 	int pidfd = -1, r;
 
+	um_explain_child("helper", 0);
+	um_why("in the user namespace, so that the container's other ones belong to it");
 	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
 	args->flags |= CLONE_PARENT;
 	args->exit_signal = 0; /* with CLONE_PARENT: that of this process */
-	if (setns(in->ns_fds[UM_NS_USER], CLONE_NEWUSER) < 0)
+	if (um_sys_setns(in->ns_fds[UM_NS_USER], CLONE_NEWUSER) < 0)
 		return errno;
 	in->ns_fds[UM_NS_USER] = um_close(in->ns_fds[UM_NS_USER]);
 	r = um_sys_clone3(args);
@@ -221,7 +235,8 @@ static int clone_within(struct um_creation *c, struct um_init *in, struct clone_
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return um_error_errno(err, -errno, "socketpair");
-	pid = fork();
+	um_why("a helper enters the user namespace, which we could not leave again");
+	pid = um_sys_fork();
 	if (!pid) {
 		um_close(pair[0]);
 		_exit(enter_and_clone(in, args, pair[1]));
@@ -265,13 +280,16 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 		in->in_v2 = true;
 	}
 	if (in->ns_fds[UM_NS_PID] >= 0) {
+		um_why("the child to come is to be in this pid namespace");
 		own_pid_ns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-		if (own_pid_ns < 0 || setns(in->ns_fds[UM_NS_PID], CLONE_NEWPID) < 0)
+		if (own_pid_ns < 0 || um_sys_setns(in->ns_fds[UM_NS_PID], CLONE_NEWPID) < 0)
 			return um_error_errno(err, -errno, "linux.namespaces: join pid");
 	}
 	if (in->ns_fds[UM_NS_USER] >= 0) {
 		r = clone_within(c, in, &args, err);
 	} else {
+		um_why("the container's first process, in its new namespaces%s",
+		       cgroup_fd >= 0 ? " and from the first in its cgroup" : "");
 		r = um_sys_clone3(&args);
 		if (r < 0 && errno == EACCES && c->state.systemd_unit) {
 			/* the part of the tree that we are in is not ours: systemd moves it */
@@ -284,7 +302,9 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 		if (r < 0)
 			r = um_error_errno(err, -errno, "clone3");
 	}
-	if (own_pid_ns >= 0 && setns(own_pid_ns, CLONE_NEWPID) < 0 && r >= 0)
+	if (own_pid_ns >= 0)
+		um_why("further children are to be in our own pid namespace again");
+	if (own_pid_ns >= 0 && um_sys_setns(own_pid_ns, CLONE_NEWPID) < 0 && r >= 0)
 		r = um_error_errno(err, -errno, "return to the pid namespace");
 	if (r > 0)
 		c->state.pid = r;
@@ -343,6 +363,7 @@ static int write_pid_file(const struct um_runtime_create *opts, int64_t pid, str
 
 	if (!opts->pid_file)
 		return 0;
+	um_why("--pid-file: the process, for the caller");
 	return um_io_replace_file(AT_FDCWD, opts->pid_file, text, (size_t)n, 0644, UM_IO_NO_SYNC,
 				  err);
 }
@@ -355,11 +376,17 @@ static int save_config(struct um_creation *c, struct um_error *err)
 
 	if (r < 0)
 		return um_error_errno(err, r, "encode config.json");
-	fd = openat(c->dir, "config.json", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	fd = um_sys_create(c->dir, "config.json", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return um_error_errno(err, -errno, "create config.json");
 	r = um_io_write_all(fd, b.data, b.len);
 	return r < 0 ? um_error_errno(err, r, "write config.json") : 0;
+}
+
+/* Asked, not changed: no step. */
+static bool can_give(int cap)
+{
+	return syscall(SYS_prctl, PR_CAPBSET_READ, cap, 0, 0, 0) == 1;
 }
 
 static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
@@ -370,8 +397,7 @@ static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
 	um_json_foreach (it, caps) {
 		int cap = um_spec_cap(it->str);
 
-		if (!rt->warn || (cap >= 0 && (s->ns[UM_NS_USER].present ||
-					       prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1)))
+		if (!rt->warn || (cap >= 0 && (s->ns[UM_NS_USER].present || can_give(cap))))
 			continue;
 		snprintf(text, sizeof(text), "capability %.60s is not %s and not granted", it->str,
 			 cap < 0 ? "known" : "ours to give");
@@ -416,8 +442,10 @@ static int prepare(struct um_creation *c, const struct um_runtime *rt,
 			return r;
 	}
 	/* first, so that delete knows the cgroup whatever happens next */
+	um_why("the state is kept before anything else is made: delete finds all by it");
 	r = um_state_save(c->dir, &c->state, err);
 	UM_FAULT("runtime.create.state");
+	um_why("the configuration as it is now: later commands read this copy");
 	if (r >= 0)
 		r = save_config(c, err);
 	if (r >= 0)
@@ -429,6 +457,7 @@ static void undo(struct um_creation *c, const struct um_runtime *rt, const char 
 {
 	struct um_systemd_scope scope;
 
+	um_why("undone: the container could not be made");
 	um_systemd_let_go(&c->holder);
 	if (c->pidfd >= 0) {
 		struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
@@ -500,6 +529,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	um_close(in.start_fd);
 	if (r >= 0 && um_state_process((pid_t)c->state.pid, &c->state.start_time) < 0)
 		r = um_error_set(err, -ESRCH, "the container's init process died");
+	um_why("the state again, now with the process");
 	if (r >= 0)
 		r = um_state_save(c->dir, &c->state, err);
 	UM_FAULT("runtime.create.saved");
@@ -518,7 +548,7 @@ int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 
 	if (r < 0)
 		return r;
-	/* nothing that the caller left open reaches the container */
+	um_why("what the caller left open must not reach the container");
 	if (um_sys_close_range(3 + opts->preserve_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return um_error_errno(err, -errno, "close_range");
 	c->arena = um_arena_new(64u << 20);
@@ -545,10 +575,10 @@ int um_runtime_create(const struct um_runtime *rt, const struct um_runtime_creat
 {
 	_cleanup_(um_creation_release) struct um_creation c;
 	_cleanup_close_ int console = -1;
-	int r = 0;
+	int r = um_process_check_fds(opts->preserve_fds, err);
 
 	um_creation_init(&c);
-	if (opts->console_socket)
+	if (r >= 0 && opts->console_socket)
 		r = um_console_connect(opts->console_socket, &console, err);
 	if (r >= 0)
 		r = um_creation_run(&c, rt, opts, false, console, err);

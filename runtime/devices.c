@@ -50,7 +50,8 @@ bool um_rootfs_makes_dev(const struct um_spec *spec)
 static int bind_device(int parent, const char *name, const struct um_spec_device *d,
 		       struct um_error *err)
 {
-	_cleanup_close_ int mfd = open_tree(AT_FDCWD, d->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	_cleanup_close_ int mfd =
+		um_sys_open_tree(AT_FDCWD, d->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	_cleanup_close_ int file = -1;
 	struct stat st;
 	int e;
@@ -82,19 +83,20 @@ static int make_device(struct um_rootfs *r, const struct um_spec_device *d, stru
 
 	if (e < 0)
 		return e;
+	um_why("device %s", d->path);
 	for (size_t i = 0; i < UM_ARRAY_LEN(modes); i++)
 		if (modes[i].type == d->type)
 			mode = modes[i].mode;
 	if (r->user_ns && d->type != 'p')
 		return bind_device(parent, name, d, err);
-	if (mknodat(parent, name, mode | d->mode, rdev) < 0 && errno != EEXIST)
+	if (um_sys_mknodat(parent, name, mode | d->mode, rdev) < 0 && errno != EEXIST)
 		return um_error_errno(err, -errno, "make device %s", d->path);
 	node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (node < 0 || fstat(node, &st) < 0)
 		return um_error_errno(err, -errno, "device %s", d->path);
 	if ((st.st_mode & S_IFMT) != mode || st.st_rdev != rdev)
 		return um_error_set(err, -EEXIST, "device %s: another file is there", d->path);
-	if ((d->uid || d->gid) && fchownat(node, "", d->uid, d->gid, AT_EMPTY_PATH) < 0)
+	if ((d->uid || d->gid) && um_sys_fchownat(node, "", d->uid, d->gid, AT_EMPTY_PATH) < 0)
 		return um_error_errno(err, -errno, "owner of device %s", d->path);
 	return 0;
 }
@@ -115,8 +117,9 @@ static int make_links(struct um_rootfs *r, struct um_error *err)
 
 	if (dev < 0)
 		return um_error_errno(err, dev, "open /dev");
+	um_why("the links that programs expect in /dev");
 	for (size_t i = 0; i < UM_ARRAY_LEN(default_links); i++)
-		if (symlinkat(default_links[i].target, dev, default_links[i].name) < 0 &&
+		if (um_sys_symlinkat(default_links[i].target, dev, default_links[i].name) < 0 &&
 		    errno != EEXIST)
 			return um_error_errno(err, -errno, "link /dev/%s", default_links[i].name);
 	return 0;
@@ -124,9 +127,11 @@ static int make_links(struct um_rootfs *r, struct um_error *err)
 
 int um_rootfs_devices(struct um_rootfs *r, struct um_error *err)
 {
-	mode_t old = umask(0);
+	mode_t old;
 	int e = 0;
 
+	um_why("files of /dev get the modes that are written, whatever the umask is");
+	old = um_sys_umask(0);
 	if (um_rootfs_makes_dev(r->spec)) {
 		for (size_t i = 0; e >= 0 && i < UM_ARRAY_LEN(default_devices); i++)
 			if (!overridden(r->spec, default_devices[i].path))
@@ -136,6 +141,7 @@ int um_rootfs_devices(struct um_rootfs *r, struct um_error *err)
 		if (e >= 0)
 			e = make_links(r, err);
 	}
-	umask(old);
+	um_why("the umask as it was");
+	um_sys_umask(old);
 	return e;
 }

@@ -17,6 +17,8 @@
 #include "runtime/console.h"
 #include "runtime/create.h"
 #include "runtime/exec.h"
+#include "runtime/explain.h"
+#include "runtime/landlock.h"
 #include "runtime/lsm.h"
 #include "runtime/process.h"
 #include "runtime/resolve.h"
@@ -143,6 +145,8 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 		    : um_exec_from_options(x->arena, x->spec, o, &x->process, err);
 	if (r >= 0)
 		r = um_lsm_check(&x->process, NULL, err);
+	if (r >= 0)
+		r = um_landlock_check(&x->spec->landlock, &x->process, err);
 	if (r < 0)
 		return r;
 	if (!x->process.terminal && o->console_socket)
@@ -201,6 +205,7 @@ static int oom_score(struct exec *x, struct um_error *err)
 	if (x->process.oom_score_adj == UM_CG_UNSET)
 		return 0;
 	snprintf(text, sizeof(text), "%d", (int)x->process.oom_score_adj);
+	um_why("process.oomScoreAdj: how soon it dies when memory runs out");
 	r = um_io_write_value(AT_FDCWD, "/proc/self/oom_score_adj", text); /* the host's /proc */
 	return r < 0 ? um_error_errno(err, r, "process.oomScoreAdj") : 0;
 }
@@ -209,8 +214,10 @@ static int enter(struct exec *x, struct um_error *err)
 {
 	uint64_t flags =
 		x->namespaces & ~(uint64_t)(CLONE_NEWPID | (x->in_user_ns ? CLONE_NEWUSER : 0));
-	int r = x->cg ? um_cgroup_join_self(x->cg, x->in_v2) : 0;
+	int r;
 
+	um_why("into the container's cgroup, in the hierarchies where it is not yet");
+	r = x->cg ? um_cgroup_join_self(x->cg, x->in_v2) : 0;
 	if (r < 0)
 		return um_error_errno(err, r, "join cgroup %s", x->cg->path);
 	r = um_affinity_set(x->process.cpus_final, "final", err);
@@ -222,9 +229,13 @@ static int enter(struct exec *x, struct um_error *err)
 		r = um_process_guard(err);
 	if (r < 0)
 		return r;
-	if (flags && setns(x->init_pidfd, (int)flags) < 0)
+	um_why("into the container's namespaces");
+	if (flags && um_sys_setns(x->init_pidfd, (int)flags) < 0)
 		return um_error_errno(err, -errno, "enter the container's namespaces");
-	if (x->namespaces & CLONE_NEWUSER && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
+	um_explain_inside();
+	um_why("root of the user namespace");
+	if (x->namespaces & CLONE_NEWUSER &&
+	    (um_sys_setresgid(0, 0, 0) < 0 || um_sys_setresuid(0, 0, 0) < 0))
 		return um_error_errno(err, -errno, "become root of the user namespace");
 	return 0;
 }
@@ -267,20 +278,26 @@ static void child(struct exec *x)
 	struct um_process_start start = {.process = &x->process,
 					 .seccomp = &x->seccomp,
 					 .listener = &x->listener,
+					 .landlock = &x->spec->landlock,
 					 .preserve_fds = x->preserve_fds,
 					 .setgroups_allowed = x->setgroups_allowed};
 	int r, report = x->child_sync_fd;
 
+	um_explain_child("exec", 0);
 	um_close(x->sync_fd);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	um_why("until it is set up it dies with its creator");
+	um_sys_prctl(PR_SET_PDEATHSIG, SIGKILL, 0);
 	um_process_reset_signals();
 	if (um_sync_recv(report, &first) < 0)
 		_exit(255);
-	setsid();
+	um_why("a session of its own: signals of the caller's terminal do not reach it");
+	um_sys_setsid();
 	r = enter(x, &err);
 	if (r >= 0) {
-		const int keep[] = {report, x->console_fd, x->listener.socket};
+		const int keep[] = {report, x->console_fd, x->listener.socket, um_explain_fd()};
 
+		um_why("nothing of the host is open any more when paths of the container are used "
+		       "(CVE-2024-21626)");
 		r = um_process_keep_fds(x->preserve_fds, keep, UM_ARRAY_LEN(keep), &err);
 	}
 	if (r >= 0)
@@ -292,7 +309,8 @@ static void child(struct exec *x)
 		r = um_process_home(x->arena, &x->process);
 	if (r >= 0)
 		r = listener_json(x, first.pid);
-	prctl(PR_SET_PDEATHSIG, 0);
+	um_why("from here on it may outlive its creator");
+	um_sys_prctl(PR_SET_PDEATHSIG, 0, 0);
 	if (r >= 0)
 		r = um_process_start(&start, &err);
 	if (!err.code)
@@ -328,7 +346,8 @@ static int enter_and_clone(struct exec *x, struct clone_args *args, int socket_f
 	/* before the guard, which gives the file to root */
 	if (oom_score(x, NULL) < 0 || um_process_guard(NULL) < 0)
 		return EPERM;
-	if (setns(x->init_pidfd, CLONE_NEWUSER | CLONE_NEWPID) < 0)
+	um_why("the user namespace first: in it we may enter the pid namespace");
+	if (um_sys_setns(x->init_pidfd, CLONE_NEWUSER | CLONE_NEWPID) < 0)
 		return errno;
 	x->in_user_ns = true;
 	r = clone_into_cgroup(x, args);
@@ -349,7 +368,7 @@ static int clone_within(struct exec *x, struct clone_args *args, struct um_error
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return um_error_errno(err, -errno, "socketpair");
-	pid = fork();
+	pid = um_sys_fork();
 	if (!pid) {
 		um_close(pair[0]);
 		_exit(enter_and_clone(x, args, pair[1]));
@@ -383,16 +402,19 @@ static int clone_child(struct exec *x, struct um_error *err)
 		x->in_v2 = true;
 	}
 	if (x->namespaces & CLONE_NEWPID) {
+		um_why("the child to come is to be in the container's pid namespace");
 		own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 		if (own < 0)
 			return um_error_errno(err, -errno, "open the own pid namespace");
-		if (setns(x->init_pidfd, CLONE_NEWPID) < 0) {
+		if (um_sys_setns(x->init_pidfd, CLONE_NEWPID) < 0) {
 			if (errno != EPERM || !(x->namespaces & CLONE_NEWUSER))
 				return um_error_errno(err, -errno,
 						      "enter the container's pid namespace");
 			within = true; /* we may once we are in its user namespace */
 		}
 	}
+	um_why("the new process%s",
+	       cgroup_fd >= 0 ? ", from the first in the container's cgroup" : "");
 	if (within) {
 		pid = clone_within(x, &args, err);
 	} else {
@@ -402,8 +424,9 @@ static int clone_child(struct exec *x, struct um_error *err)
 		if (pid < 0)
 			pid = um_error_errno(err, -errno, "clone3");
 	}
+	um_why("further children are to be in our own pid namespace again");
 	if (own >= 0 && !within)
-		(void)!setns(own, CLONE_NEWPID);
+		(void)!um_sys_setns(own, CLONE_NEWPID);
 	if (pid < 0)
 		return pid;
 	x->pid = pid;
@@ -446,6 +469,7 @@ static int pid_file(const char *path, pid_t pid, struct um_error *err)
 	char text[24];
 	int n = snprintf(text, sizeof(text), "%d", pid);
 
+	um_why("--pid-file: the process, for the caller");
 	return path ? um_io_replace_file(AT_FDCWD, path, text, (size_t)n, 0644, UM_IO_NO_SYNC, err)
 		    : 0;
 }
@@ -503,6 +527,10 @@ int um_runtime_exec(const struct um_runtime *rt, const struct um_runtime_exec *o
 						 .preserve_fds = o->preserve_fds};
 	int r;
 
+	r = um_process_check_fds(o->preserve_fds, err);
+	if (r < 0)
+		return r;
+	um_why("what the caller left open must not reach the container");
 	if (um_sys_close_range(3 + o->preserve_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return um_error_errno(err, -errno, "close_range");
 	x.arena = um_arena_new(64u << 20);

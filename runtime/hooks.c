@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "runtime/explain.h"
 #include "runtime/process.h"
 #include "runtime/sys.h"
 
@@ -17,11 +18,14 @@ static void child(const struct um_spec_hook *h, int input)
 	static char *const empty[] = {NULL};
 	char *args[] = {(char *)(uintptr_t)h->path, NULL};
 
+	const int keep[] = {um_explain_fd()};
+
+	um_explain_child("hook", 0);
 	um_process_reset_signals();
-	setsid(); /* a time-out kills the whole group */
-	if (dup2(input, 0) < 0 || um_sys_close_range(3, ~0U, 0) < 0)
+	um_sys_setsid(); /* a time-out kills the whole group */
+	if (um_sys_dup2(input, 0) < 0 || um_process_keep_fds(0, keep, 1, NULL) < 0)
 		_exit(127);
-	execve(h->path, h->args.n ? h->args.v : args, h->env.v ? h->env.v : empty);
+	um_sys_execve(h->path, h->args.n ? h->args.v : args, h->env.v ? h->env.v : empty);
 	_exit(127);
 }
 
@@ -65,7 +69,7 @@ static int run_one(const struct um_spec_hook *h, const char *state_json, struct 
 			n = poll(&p, 1, left > 0 ? (int)left : 0);
 		} while (n < 0 && errno == EINTR);
 		if (n == 0) {
-			kill(-pid, SIGKILL);
+			um_sys_kill(-pid, SIGKILL);
 			um_sys_pidfd_signal(pidfd, SIGKILL);
 		}
 	} else {
@@ -92,7 +96,10 @@ int um_hooks_run(const struct um_spec_hooks *hooks, const char *kind, const char
 		 struct um_error *err)
 {
 	for (size_t i = 0; i < hooks->n; i++) {
-		int r = run_one(&hooks->v[i], state_json, err);
+		int r;
+
+		um_why("hooks.%s[%zu]: a program of the caller's", kind, i);
+		r = run_one(&hooks->v[i], state_json, err);
 
 		if (r < 0)
 			return um_error_wrap(err, r, "hooks.%s[%zu]", kind, i);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "base/io.h"
+#include "runtime/explain.h"
 #include "runtime/sys.h"
 
 #define MAX_HELPER_MAPS 340 /* what the kernel takes */
@@ -70,15 +71,18 @@ static int call_helper(const char *name, pid_t target, const struct um_spec_idma
 	for (size_t i = 0; i < k; i++)
 		argv[i + 1] = text[i];
 	argv[k + 1] = NULL;
-	pid = fork();
+	um_why("%s may map more ids than we may", name);
+	pid = um_sys_fork();
 	if (pid < 0)
 		return um_error_errno(err, -errno, "fork");
 	if (!pid) {
 		sigset_t none;
 
+		um_explain_child(name, 0);
+
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
-		execvp(name, argv);
+		um_sys_execvp(name, argv);
 		_exit(127);
 	}
 	return wait_helper(pid, name, err);
@@ -94,6 +98,7 @@ static int deny_setgroups(pid_t pid, bool *ret_denied, struct um_error *err)
 	char path[64];
 	int r;
 
+	um_why("who is not root maps groups only where setgroups(2) is denied");
 	snprintf(path, sizeof(path), "/proc/%d/setgroups", pid);
 	r = um_io_write_value(AT_FDCWD, path, "deny");
 	if (r < 0)
@@ -106,6 +111,8 @@ int um_idmap_write(const struct um_spec *s, pid_t pid, bool *ret_denied, struct 
 {
 	bool root = geteuid() == 0;
 	int r = 0;
+
+	um_why("whom the users and groups of the container's user namespace are outside");
 
 	*ret_denied = false;
 	if (!s->n_uid_map && !s->n_gid_map)
@@ -130,8 +137,11 @@ int um_idmap_write(const struct um_spec *s, pid_t pid, bool *ret_denied, struct 
 static int make_user_ns(const struct um_spec_mount *m, int *ret, struct um_error *err)
 {
 	struct clone_args args = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
-	int r, pid = um_sys_clone3(&args);
 	char path[64];
+	int r, pid;
+
+	um_why("mounts on %s: a user namespace that holds the mount's id mappings", m->destination);
+	pid = um_sys_clone3(&args);
 
 	if (pid < 0)
 		return um_error_errno(err, -errno, "new user namespace");
@@ -147,7 +157,8 @@ static int make_user_ns(const struct um_spec_mount *m, int *ret, struct um_error
 		if (*ret < 0)
 			r = um_error_errno(err, -errno, "open the user namespace");
 	}
-	kill(pid, SIGKILL);
+	um_why("the namespace is open: its process is needed no more");
+	um_sys_kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	return r;
 }
@@ -175,13 +186,15 @@ static int idmapped(const struct um_spec *s, const struct um_spec_mount *m, cons
 		if (r < 0)
 			return r;
 	}
+	um_why("mounts on %s: a copy with mapped owners", m->destination);
 	attr.userns_fd = (uint64_t)(made >= 0 ? made : user_ns);
-	mfd = open_tree(AT_FDCWD, source,
-			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (m->recursive ? AT_RECURSIVE : 0));
+	mfd = um_sys_open_tree(AT_FDCWD, source,
+			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+				       (m->recursive ? AT_RECURSIVE : 0));
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "bind source %s", source);
-	if (mount_setattr(mfd, "", AT_EMPTY_PATH | (m->idmap_recursive ? AT_RECURSIVE : 0), &attr,
-			  sizeof(attr)) < 0)
+	if (um_sys_mount_setattr(mfd, "", AT_EMPTY_PATH | (m->idmap_recursive ? AT_RECURSIVE : 0),
+				 &attr, sizeof(attr)) < 0)
 		return um_error_errno(err, -errno, "idmap of %s", source);
 	*ret = TAKE_FD(mfd);
 	return 0;

@@ -17,6 +17,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "runtime/console.h"
+#include "runtime/explain.h"
 #include "runtime/hooks.h"
 #include "runtime/lsm.h"
 #include "runtime/process.h"
@@ -31,18 +32,22 @@ static int enter_namespaces(struct um_init *in, struct um_error *err)
 	for (int i = 0; i < UM_NS_N; i++) {
 		if (in->ns_fds[i] < 0 || i == UM_NS_PID)
 			continue;
-		if (setns(in->ns_fds[i], (int)um_spec_ns_flag(i)) < 0)
+		um_why("linux.namespaces: join the %s namespace %s", um_spec_ns_name(i),
+		       s->ns[i].path);
+		if (um_sys_setns(in->ns_fds[i], (int)um_spec_ns_flag(i)) < 0)
 			return um_error_errno(err, -errno, "linux.namespaces: join %s (%s)",
 					      um_spec_ns_name(i), s->ns[i].path);
 		in->ns_fds[i] = um_close(in->ns_fds[i]);
 	}
+	um_why("root of the user namespace, which owns all others that are new");
 	if (s->ns[UM_NS_USER].present) {
-		if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		if (um_sys_setresgid(0, 0, 0) < 0 || um_sys_setresuid(0, 0, 0) < 0)
 			return um_error_errno(err, -errno, "become root of the user namespace");
 	}
 	/* after joining the cgroup: its namespace's root is where the process is now */
+	um_why("a cgroup namespace, whose root is the group where the process is now");
 	if (s->ns[UM_NS_CGROUP].present && !s->ns[UM_NS_CGROUP].path &&
-	    unshare(CLONE_NEWCGROUP) < 0)
+	    um_sys_unshare(CLONE_NEWCGROUP) < 0)
 		return um_error_errno(err, -errno, "linux.namespaces: new cgroup");
 	return 0;
 }
@@ -54,9 +59,10 @@ static int loopback_up(struct um_error *err)
 
 	if (fd < 0)
 		return um_error_errno(err, -errno, "socket");
+	um_why("a new network namespace has only lo, and that is down");
 	strcpy(ifr.ifr_name, "lo");
 	ifr.ifr_flags = IFF_UP | IFF_RUNNING;
-	if (ioctl(fd, SIOCSIFFLAGS, &ifr) < 0)
+	if (um_sys_ioctl(fd, SIOCSIFFLAGS, &ifr) < 0)
 		return um_error_errno(err, -errno, "set lo up");
 	return 0;
 }
@@ -65,9 +71,10 @@ static int identity(struct um_init *in, struct um_error *err)
 {
 	const struct um_spec *s = in->spec;
 
-	if (s->hostname && sethostname(s->hostname, strlen(s->hostname)) < 0)
+	um_why("names of the container's own, in its uts namespace");
+	if (s->hostname && um_sys_sethostname(s->hostname, strlen(s->hostname)) < 0)
 		return um_error_errno(err, -errno, "hostname");
-	if (s->domainname && setdomainname(s->domainname, strlen(s->domainname)) < 0)
+	if (s->domainname && um_sys_setdomainname(s->domainname, strlen(s->domainname)) < 0)
 		return um_error_errno(err, -errno, "domainname");
 	if (s->ns[UM_NS_NETWORK].present && !s->ns[UM_NS_NETWORK].path) {
 		int r = loopback_up(err);
@@ -75,11 +82,13 @@ static int identity(struct um_init *in, struct um_error *err)
 		if (r < 0)
 			return r;
 	}
-	if (s->personality >= 0 && personality((unsigned long)s->personality) < 0)
+	um_why("linux.personality: as which system it sees this one");
+	if (s->personality >= 0 && um_sys_personality((unsigned long)s->personality) < 0)
 		return um_error_errno(err, -errno, "linux.personality");
 	if (!in->no_new_keyring) {
+		um_why("a session keyring of its own: the caller's keys stay outside");
 		/* a kernel without keyrings has nothing to share either */
-		if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, in->id) < 0 && errno != ENOSYS)
+		if (um_sys_keyctl(KEYCTL_JOIN_SESSION_KEYRING, in->id) < 0 && errno != ENOSYS)
 			return um_error_errno(err, -errno, "new session keyring");
 	}
 	return 0;
@@ -94,6 +103,7 @@ static int oom_score(struct um_init *in, struct um_error *err)
 
 	if (!in->spec->has_process || p->oom_score_adj == UM_CG_UNSET)
 		return 0;
+	um_why("process.oomScoreAdj: how soon it dies when memory runs out");
 	snprintf(text, sizeof(text), "%d", (int)p->oom_score_adj);
 	r = um_io_write_value(AT_FDCWD, "/proc/self/oom_score_adj", text);
 	return r < 0 ? um_error_errno(err, r, "process.oomScoreAdj %s", text) : 0;
@@ -126,6 +136,7 @@ static int set_up(struct um_init *in, struct um_error *err)
 				 .proc_fd = -1};
 	int r = 0;
 
+	um_why("into the container's cgroup, in the hierarchies where it is not yet");
 	if (in->cg && (r = um_cgroup_join_self(in->cg, in->in_v2)) < 0)
 		return um_error_errno(err, r, "join cgroup %s", in->cg->path);
 	r = enter_namespaces(in, err);
@@ -162,21 +173,25 @@ static int set_up(struct um_init *in, struct um_error *err)
 
 /* Waits for `start`. Returns the connection, over which a failure is reported; its end by execve
  * says that the program runs. A connection that closes without a byte is no start. */
-static int wait_for_start(int listen_fd, int *ret)
+static int wait_for_start(int listen_fd, int pid, unsigned preserve_fds, int *ret)
 {
 	for (;;) {
 		int c = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		char byte;
-		ssize_t n;
+		int fd = -1;
+		char how;
 
 		if (c < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
 		if (c < 0)
 			return -errno;
-		do
-			n = recv(c, &byte, 1, 0);
-		while (n < 0 && errno == EINTR);
-		if (n == 1) {
+		if (um_sync_recv_start(c, &how, &fd) >= 0) {
+			if (fd >= 0) {
+				um_explain_start(fd, how == UM_SYNC_START_JSON);
+				um_explain_clear_of(preserve_fds);
+				um_explain_child("init", pid);
+				um_explain_inside();
+				um_close(fd);
+			}
 			*ret = c;
 			return 0;
 		}
@@ -190,6 +205,7 @@ static int run_program(struct um_init *in, struct um_error *err)
 	const struct um_process_start start = {.process = &in->spec->process,
 					       .seccomp = &in->seccomp,
 					       .listener = &listener,
+					       .landlock = &in->spec->landlock,
 					       .preserve_fds = in->preserve_fds,
 					       .setgroups_allowed = !in->setgroups_denied};
 	int r;
@@ -228,15 +244,18 @@ void um_init_main(struct um_init *in)
 	struct um_sync_msg first;
 	int r, report = in->sync_fd;
 
+	um_explain_child("init", 0);
 	um_close(in->creator_fd);
 	um_close(in->state_dir_fd); /* the lock is the creator's */
+	um_why("until it is ready it dies with its creator");
 	if (in->die_with_parent)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		um_sys_prctl(PR_SET_PDEATHSIG, SIGKILL, 0);
 	um_process_reset_signals();
 	/* the creator has written the id maps, and lives */
 	if (um_sync_recv(in->sync_fd, &first) < 0 || first.type != UM_SYNC_CONTINUE)
 		_exit(1);
-	setsid();
+	um_why("a session of its own: signals of the caller's terminal do not reach it");
+	um_sys_setsid();
 	r = um_state_hook_json(in->arena, in->id, "created", first.pid, in->bundle, in->spec,
 			       &in->state_json);
 	if (r >= 0 && in->seccomp_fd >= 0) {
@@ -257,8 +276,11 @@ void um_init_main(struct um_init *in)
 	if (r >= 0)
 		r = set_up(in, &err);
 	if (r >= 0) {
-		const int keep[] = {in->sync_fd, in->start_fd, in->seccomp_fd, in->proc_fd};
+		const int keep[] = {in->sync_fd, in->start_fd, in->seccomp_fd, in->proc_fd,
+				    um_explain_fd()};
 
+		um_why("nothing of the host is open any more when paths of the container are used "
+		       "(CVE-2024-21626)");
 		r = um_process_keep_fds(in->preserve_fds, keep, UM_ARRAY_LEN(keep), &err);
 	}
 	if (r >= 0 && in->spec->has_process) {
@@ -271,8 +293,9 @@ void um_init_main(struct um_init *in)
 	}
 	/* From here the socket's end says that the creator died. The signal would come as well when
 	 * it ends in good order, before this process had the time to cancel it. */
+	um_why("it is ready: from here on it may outlive its creator");
 	if (r >= 0 && in->die_with_parent)
-		prctl(PR_SET_PDEATHSIG, 0);
+		um_sys_prctl(PR_SET_PDEATHSIG, 0, 0);
 	if (r >= 0)
 		r = um_sync_send(in->sync_fd, UM_SYNC_READY, NULL);
 	if (r >= 0)
@@ -281,7 +304,8 @@ void um_init_main(struct um_init *in)
 		fail(report, &err);
 	if (in->start_fd >= 0) {
 		um_close(in->sync_fd);
-		if (wait_for_start(in->start_fd, &report) < 0)
+		um_explain_stop(); /* `start` may want to see the rest, and brings a descriptor */
+		if (wait_for_start(in->start_fd, first.pid, in->preserve_fds, &report) < 0)
 			_exit(1);
 		in->start_fd = um_close(in->start_fd);
 	}

@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/vec.h"
 #include "runtime/create.h"
+#include "runtime/explain.h"
 #include "runtime/hooks.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
@@ -65,16 +66,19 @@ int um_runtime_start(const struct um_runtime *rt, const char *id, struct um_erro
 				    um_runtime_status_name(s.status));
 	r = connect_start(dir, &fd, err);
 	if (r == -ECONNREFUSED) { /* an earlier start was killed before it could tidy up */
-		unlinkat(dir, UM_STATE_SOCKET, 0);
+		um_why("an earlier start was killed before it could tidy up");
+		um_sys_unlinkat(dir, UM_STATE_SOCKET, 0);
 		return um_error_set(err, -EINVAL, "cannot start a container in the running state");
 	}
 	if (r < 0)
 		return um_error_errno(err, r, "start container %s", id);
-	if (send(fd, "", 1, MSG_NOSIGNAL) != 1)
-		return um_error_errno(err, -errno, "start container %s", id);
+	r = um_sync_send_start(fd, um_explain_fd(), um_explain_json());
+	if (r < 0)
+		return um_error_errno(err, r, "start container %s", id);
 	UM_FAULT("runtime.start.sent");
 	r = um_sync_recv(fd, &m);
-	unlinkat(dir, UM_STATE_SOCKET, 0);
+	um_why("the container has started: its socket says no more that it waits");
+	um_sys_unlinkat(dir, UM_STATE_SOCKET, 0);
 	if (r == 0 && m.type == UM_SYNC_ERROR)
 		return um_error_move(err, &m.error);
 	return um_runtime_run_hooks(dir, &s, a, UM_HOOK_POSTSTART, "running", err);
@@ -104,6 +108,7 @@ int um_runtime_kill(const struct um_runtime *rt, const char *id, int sig, bool a
 	r = um_runtime_state(rt, a, id, &s, err);
 	if (r < 0)
 		return r;
+	um_why("the signal that was asked for");
 	if (all) {
 		r = um_state_open_cgroup(&s, &host, &cg, err);
 		if (r == -ENOENT)
@@ -130,6 +135,7 @@ static int kill_everything(const struct um_runtime_state *s, struct um_error *er
 	_cleanup_close_ int pidfd = um_state_pidfd(s);
 	int r;
 
+	um_why("nothing of the container lives on: its first process, and all of its cgroup");
 	if (pidfd >= 0)
 		um_sys_pidfd_signal(pidfd, SIGKILL);
 	if (s->cgroup) {
@@ -201,6 +207,7 @@ int um_runtime_delete(const struct um_runtime *rt, const char *id, bool force, s
 	if (r >= 0 && s.systemd_unit)
 		r = stop_scope(rt, &s, err);
 	if (r >= 0 && s.cgroup) {
+		um_why("the container's cgroup goes, in each hierarchy");
 		r = um_cgroups_open(&host, err);
 		if (r >= 0)
 			r = um_cgroup_remove(host, s.cgroup, err);
@@ -235,6 +242,8 @@ int um_runtime_pause(const struct um_runtime *rt, const char *id, bool freeze, s
 		return um_error_set(err, -EINVAL, "cannot %s a container in the %s state",
 				    freeze ? "pause" : "resume", um_runtime_status_name(s.status));
 	r = um_state_open_cgroup(&s, &host, &cg, err);
+	um_why(freeze ? "the container stops where it is: its cgroup is frozen"
+		      : "the container goes on: its cgroup is thawed");
 	return r < 0 ? r : um_cgroup_freeze(cg, freeze, err);
 }
 

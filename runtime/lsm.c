@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/watch.h"
 
 static bool apparmor_enabled(void)
 {
@@ -79,7 +80,10 @@ static int set_apparmor(const char *profile, int proc_fd, struct um_error *err)
 
 int um_lsm_set(const struct um_spec_process *p, int proc_fd, struct um_error *err)
 {
-	int r = p->apparmor_profile ? set_apparmor(p->apparmor_profile, proc_fd, err) : 0;
+	int r;
+
+	um_why("the label that the program gets at execve");
+	r = p->apparmor_profile ? set_apparmor(p->apparmor_profile, proc_fd, err) : 0;
 
 	if (r < 0 || !p->selinux_label)
 		return r;

@@ -50,7 +50,8 @@ int um_creation_time_offsets(const struct um_spec *s, struct um_error *err)
 
 	if (!s->has_time_offsets)
 		return 0;
-	if (unshare(CLONE_NEWTIME) < 0)
+	um_why("linux.timeOffsets: a time namespace whose clocks may be set while nobody is in it");
+	if (um_sys_unshare(CLONE_NEWTIME) < 0)
 		return um_error_errno(err, -errno, "linux.namespaces: new time");
 	snprintf(text, sizeof(text), "monotonic %lld %lld\nboottime %lld %lld\n",
 		 (long long)s->time_monotonic_sec, (long long)s->time_monotonic_nsec,

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
+#include "runtime/explain.h"
+#include "runtime/landlock.h"
 #include "runtime/resolve.h"
 #include "runtime/sys.h"
 #include "runtime/user.h"
@@ -42,11 +44,12 @@ struct sched_attr_v0 {
 
 int um_process_limits(const struct um_spec_process *p, struct um_error *err)
 {
+	um_why("process.rlimits, scheduler and ioPriority");
 	for (size_t i = 0; i < p->n_rlimits; i++) {
 		const struct um_spec_rlimit *l = &p->rlimits[i];
 		struct rlimit v = {.rlim_cur = l->soft, .rlim_max = l->hard};
 
-		if (setrlimit((unsigned)l->resource, &v) < 0)
+		if (um_sys_setrlimit((unsigned)l->resource, &v) < 0)
 			return um_error_errno(err, -errno, "process.rlimits[%zu]", i);
 	}
 	if (p->has_scheduler) {
@@ -59,10 +62,10 @@ int um_process_limits(const struct um_spec_process *p, struct um_error *err)
 					  .deadline = p->sched_deadline,
 					  .period = p->sched_period};
 
-		if (syscall(SYS_sched_setattr, 0, &a, 0) < 0)
+		if (um_sys_sched_setattr(0, &a, 0) < 0)
 			return um_error_errno(err, -errno, "process.scheduler");
 	}
-	if (p->ioprio >= 0 && syscall(SYS_ioprio_set, 1, 0, p->ioprio) < 0)
+	if (p->ioprio >= 0 && um_sys_ioprio_set(1, 0, p->ioprio) < 0)
 		return um_error_errno(err, -errno, "process.ioPriority");
 	return 0;
 }
@@ -87,15 +90,16 @@ static int set_caps(uint64_t effective, uint64_t permitted, uint64_t inheritable
 		 (uint32_t)(inheritable >> 32)},
 	};
 
-	return syscall(SYS_capset, &h, d) < 0 ? -errno : 0;
+	return um_sys_capset(&h, d) < 0 ? -errno : 0;
 }
 
 static int drop_bounding(uint64_t keep, struct um_error *err)
 {
+	um_why("process.capabilities.bounding: what no program here can ever get back");
 	for (int c = 0; c < 64; c++) {
 		if (keep & UINT64_C(1) << c)
 			continue;
-		if (prctl(PR_CAPBSET_DROP, c, 0, 0, 0) == 0)
+		if (um_sys_prctl(PR_CAPBSET_DROP, c, 0) == 0)
 			continue;
 		if (errno == EINVAL)
 			return 0; /* past the last one of this kernel */
@@ -111,17 +115,19 @@ static int apply_caps(const struct um_spec_process *p, uint64_t have, uint64_t u
 	uint64_t permitted = p->caps[UM_CAP_PERMITTED] & have;
 	uint64_t effective = p->caps[UM_CAP_EFFECTIVE] & permitted;
 	uint64_t inheritable = p->caps[UM_CAP_INHERITABLE] & have;
-	int r = set_caps(effective | (until_exec & have), permitted | (until_exec & have),
-			 inheritable);
+	int r;
+
+	um_why("process.capabilities: what the process itself may");
+	r = set_caps(effective | (until_exec & have), permitted | (until_exec & have), inheritable);
 
 	if (r < 0)
 		return um_error_errno(err, r, "process.capabilities");
-	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	um_sys_prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0);
 	for (int c = 0; c < 64; c++) {
 		/* the kernel wants it permitted and inheritable as well */
 		if (!(p->caps[UM_CAP_AMBIENT] & permitted & inheritable & UINT64_C(1) << c))
 			continue;
-		if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0) < 0)
+		if (um_sys_prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c) < 0)
 			return um_error_errno(err, -errno, "process.capabilities.ambient: %s",
 					      um_spec_cap_name(c));
 	}
@@ -132,7 +138,8 @@ static int enter_cwd(const struct um_spec_process *p, struct um_error *err)
 {
 	char cwd[PATH_MAX];
 
-	if (chdir(p->cwd) < 0)
+	um_why("process.cwd");
+	if (um_sys_chdir(p->cwd) < 0)
 		return um_error_errno(err, -errno, "process.cwd: chdir %s", p->cwd);
 	/* "(unreachable)..." would be a directory outside the container's root */
 	if (syscall(SYS_getcwd, cwd, sizeof(cwd)) < 0 || cwd[0] != '/')
@@ -146,6 +153,7 @@ void um_process_make_cwd(const struct um_spec_process *p)
 	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd = -1;
 
+	um_why("process.cwd is made where it is missing");
 	if (root >= 0 && um_resolve_create(root, p->cwd, true, &fd, NULL) >= 0)
 		um_close(fd);
 }
@@ -166,9 +174,21 @@ int um_process_keep_fds(unsigned preserve_fds, const int *keep, size_t n, struct
 	}
 }
 
+int um_process_check_fds(unsigned preserve_fds, struct um_error *err)
+{
+	um_explain_clear_of(preserve_fds);
+	for (unsigned i = 0; i < preserve_fds; i++)
+		if (fcntl((int)(3 + i), F_GETFD) < 0)
+			return um_error_set(err, -EBADF,
+					    "--preserve-fds %u: descriptor %u is not open",
+					    preserve_fds, 3 + i);
+	return 0;
+}
+
 int um_process_guard(struct um_error *err)
 {
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+	um_why("processes of the same pid namespace can neither trace it nor open its files");
+	if (um_sys_prctl(PR_SET_DUMPABLE, 0, 0) < 0)
 		return um_error_errno(err, -errno, "PR_SET_DUMPABLE");
 	return 0;
 }
@@ -178,12 +198,25 @@ int um_process_guard(struct um_error *err)
  * changed. */
 static void give_pipes(const struct um_spec_process *p)
 {
+	um_why("process.user may open its own standard output again, as /dev/stdout");
 	for (int fd = 0; fd < 3; fd++) {
 		struct stat st;
 
 		if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_uid != p->uid)
-			(void)!fchown(fd, p->uid, (gid_t)-1);
+			(void)!um_sys_fchown(fd, p->uid, (gid_t)-1);
 	}
+}
+
+static int install(const struct um_process_start *s, struct um_error *err)
+{
+	int r;
+
+	if (s->seccomp->n)
+		um_explain_before_filter();
+	um_why("linux.seccomp: which system calls there are for the program");
+	r = um_seccomp_install(s->seccomp, s->listener);
+
+	return r < 0 ? um_error_errno(err, r, "linux.seccomp: install the filter") : 0;
 }
 
 static int confine(const struct um_process_start *s, struct um_error *err)
@@ -199,19 +232,20 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 	r = drop_bounding(p->caps[UM_CAP_BOUNDING], err);
 	if (r < 0)
 		return r;
-	if (setgroups_allowed && setgroups(p->n_additional_gids, p->additional_gids) < 0)
+	um_why("process.user, its groups first: without root it could not take them");
+	if (setgroups_allowed && um_sys_setgroups(p->n_additional_gids, p->additional_gids) < 0)
 		return um_error_errno(err, -errno, "process.user.additionalGids");
 	if (!setgroups_allowed && p->n_additional_gids)
 		return um_error_set(err, -EPERM,
 				    "process.user.additionalGids: setgroups is denied "
 				    "in this user namespace");
-	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+	if (um_sys_prctl(PR_SET_KEEPCAPS, 1, 0) < 0)
 		return um_error_errno(err, -errno, "keep capabilities");
-	if (setresgid(p->gid, p->gid, p->gid) < 0)
+	if (um_sys_setresgid(p->gid, p->gid, p->gid) < 0)
 		return um_error_errno(err, -errno, "process.user.gid %u", p->gid);
-	if (setresuid(p->uid, p->uid, p->uid) < 0)
+	if (um_sys_setresuid(p->uid, p->uid, p->uid) < 0)
 		return um_error_errno(err, -errno, "process.user.uid %u", p->uid);
-	if (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0)
+	if (um_sys_prctl(PR_SET_KEEPCAPS, 0, 0) < 0)
 		return um_error_errno(err, -errno, "keep capabilities");
 	/* without no_new_privs the filter needs it */
 	if (!p->no_new_privileges && s->seccomp->n)
@@ -219,7 +253,8 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 	r = apply_caps(p, have, until_exec, err);
 	if (r < 0)
 		return r;
-	umask(p->umask >= 0 ? (mode_t)p->umask : 0022);
+	um_why("process.user.umask: which rights its new files do not have");
+	um_sys_umask(p->umask >= 0 ? (mode_t)p->umask : 0022);
 	return enter_cwd(p, err);
 }
 
@@ -282,6 +317,7 @@ int um_process_find(const struct um_spec_process *p, char *path, size_t size, st
 
 static int pass_fds(unsigned n, struct um_error *err)
 {
+	um_why("the program gets no descriptor that is not meant for it");
 	if (um_sys_close_range(3 + n, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return um_error_errno(err, -errno, "close_range");
 	for (unsigned i = 0; i < n; i++) {
@@ -298,7 +334,10 @@ int um_process_start(const struct um_process_start *s, struct um_error *err)
 	static char *const empty[] = {NULL};
 	const struct um_spec_process *p = s->process;
 	char path[PATH_MAX];
-	int r = confine(s, err);
+	int ruleset = -1, r = um_landlock_prepare(s->landlock, &ruleset, err);
+
+	if (r >= 0)
+		r = confine(s, err);
 
 	if (r >= 0)
 		r = um_process_find(p, path, sizeof(path), err);
@@ -306,13 +345,19 @@ int um_process_start(const struct um_process_start *s, struct um_error *err)
 		r = pass_fds(s->preserve_fds, err);
 	if (r < 0)
 		return r;
-	if (p->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return um_error_errno(err, -errno, "process.noNewPrivileges");
+	if (p->no_new_privileges) {
+		um_why("process.noNewPrivileges: set-user-id programs give nothing");
+		if (um_sys_prctl(PR_SET_NO_NEW_PRIVS, 1, 0) < 0)
+			return um_error_errno(err, -errno, "process.noNewPrivileges");
+	}
+	r = um_landlock_enforce(ruleset, err);
 	/* as late as can be: a filter need not allow more than execve(2) */
-	r = um_seccomp_install(s->seccomp, s->listener);
+	if (r >= 0)
+		r = install(s, err);
 	if (r < 0)
-		return um_error_errno(err, r, "linux.seccomp: install the filter");
-	execve(path, p->args.v, p->env.v ? p->env.v : empty);
+		return r;
+	um_why("the container's program takes the place of this one");
+	um_sys_execve(path, p->args.v, p->env.v ? p->env.v : empty);
 	r = -errno;
 	if (r == -ENOENT)
 		return um_error_set(

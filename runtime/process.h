@@ -12,12 +12,14 @@ struct um_process_start {
 	const struct um_spec_process *process;
 	const struct um_seccomp_prog *seccomp;
 	const struct um_seccomp_listener *listener;
+	const struct um_spec_landlock *landlock;
 	unsigned preserve_fds; /* fds 3 .. 3 + n - 1 are passed on, others closed */
 	bool setgroups_allowed;
 };
 
 /* The last steps in their order: ownership of stdio's pipes, bounding set, groups, ids,
- * capabilities, cwd, fds, no_new_privs, seccomp, execve. Returns on failure. */
+ * capabilities, cwd, fds, no_new_privs, Landlock, seccomp, execve. Landlock's rules come first of
+ * all: the process may still open what they name. Returns on failure. */
 um_must_check int um_process_start(const struct um_process_start *s, struct um_error *err);
 /* Looks args[0] up in PATH of the process's env. The result is written to @path. The messages are
  * those that callers look for ("executable file not found in $PATH"). */
@@ -28,6 +30,9 @@ um_must_check int um_process_find(const struct um_spec_process *p, char *path, s
  * /proc/self/fd in a cwd, a program's path or an interpreter (CVE-2024-21626). */
 um_must_check int um_process_keep_fds(unsigned preserve_fds, const int *keep, size_t n,
 				      struct um_error *err);
+/* Before anything of ours is open: -EBADF when one of fds 3 .. 3 + @preserve_fds - 1 is not. What
+ * we open would take its place, and the program would get it. */
+um_must_check int um_process_check_fds(unsigned preserve_fds, struct um_error *err);
 /* For a process that others in its pid namespace see: until its execve(2) they neither trace it nor
  * look behind its /proc/PID, even when they come to be its equals. */
 um_must_check int um_process_guard(struct um_error *err);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
+#include "runtime/sys.h"
 
 #define MAX_LINKS 40
 
@@ -40,8 +41,9 @@ static int make_missing(int parent, const char *name, bool directory)
 	int fd;
 
 	if (directory)
-		return mkdirat(parent, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
-	fd = openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+		return um_sys_mkdirat(parent, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
+	fd = um_sys_create(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC,
+			   0644);
 	if (fd < 0)
 		return errno == EEXIST ? 0 : -errno;
 	um_close(fd);
@@ -138,7 +140,8 @@ int um_resolve_parent(int rootfd, const char *path, char *name, size_t size, int
 
 int um_resolve_file(int parent, const char *name, mode_t mode)
 {
-	int fd = openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, mode);
+	int fd = um_sys_create(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC,
+			       mode);
 
 	if (fd < 0 && errno == EEXIST)
 		fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);

@@ -13,6 +13,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "runtime/explain.h"
 #include "runtime/resolve.h"
 #include "runtime/sys.h"
 
@@ -20,15 +21,15 @@ int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr)
 {
 	struct mount_attr a = *attr;
 
-	if (mount_setattr(fd, "", AT_EMPTY_PATH | flags, &a, sizeof(a)) < 0)
+	if (um_sys_mount_setattr(fd, "", AT_EMPTY_PATH | flags, &a, sizeof(a)) < 0)
 		return -errno;
 	return 0;
 }
 
 int um_rootfs_attach(int mfd, int target_fd)
 {
-	if (move_mount(mfd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
-	    0)
+	if (um_sys_move_mount(mfd, "", target_fd, "",
+			      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return -errno;
 	return 0;
 }
@@ -49,7 +50,8 @@ static int part_from_peers(const char *path, struct um_error *err)
 	while (e >= 0) {
 		char *slash = strrchr(work, '/');
 
-		if (mount_setattr(AT_FDCWD, *work ? work : "/", 0, &private, sizeof(private)) == 0)
+		if (um_sys_mount_setattr(AT_FDCWD, *work ? work : "/", 0, &private,
+					 sizeof(private)) == 0)
 			return 0;
 		if (errno != EINVAL || !slash)
 			return um_error_errno(err, -errno, "the mount of %s", path);
@@ -65,15 +67,19 @@ int um_rootfs_open(struct um_rootfs *r, struct um_error *err)
 	_cleanup_close_ int there = -1;
 	int e;
 
-	if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &all, sizeof(all)) < 0)
+	um_why(wants_shared(r) ? "linux.rootfsPropagation: mounts go both ways"
+			       : "what is mounted from here on stays in the container");
+	if (um_sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &all, sizeof(all)) < 0)
 		return um_error_errno(err, -errno, "propagation of /");
 	if (wants_shared(r) && (e = part_from_peers(r->path, err)) < 0)
 		return e;
 	there = open(r->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (there < 0)
 		return um_error_errno(err, -errno, "root.path: open %s", r->path);
-	r->fd = open_tree(there, "",
-			  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+	um_why("root.path: pivot_root wants a mount of its own, so the folder is mounted on "
+	       "itself");
+	r->fd = um_sys_open_tree(
+		there, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (r->fd < 0)
 		return um_error_errno(err, -errno, "root.path: open_tree %s", r->path);
 	e = um_rootfs_attach(r->fd, there);
@@ -88,6 +94,7 @@ int um_rootfs_open_proc(struct um_rootfs *r, struct um_error *err)
 	struct statfs fs;
 	int e = 0;
 
+	um_why("a procfs that no path leads to: nobody can have put a trap into it");
 	if (r->proc_fd < 0)
 		e = um_rootfs_new_fs("proc", "proc", &none, false, 0, &r->proc_fd, err);
 	if (e < 0)
@@ -132,12 +139,12 @@ static int fs_error(int fs, int code, const char *type, const char *what, struct
 int um_rootfs_new_fs(const char *type, const char *source, const struct um_strv *data,
 		     bool read_only, uint64_t attrs, int *ret_mfd, struct um_error *err)
 {
-	_cleanup_close_ int fs = fsopen(type, FSOPEN_CLOEXEC);
+	_cleanup_close_ int fs = um_sys_fsopen(type, FSOPEN_CLOEXEC);
 	int mfd;
 
 	if (fs < 0)
 		return um_error_errno(err, -errno, "fsopen %s", type);
-	if (source && *source && fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0) < 0)
+	if (source && *source && um_sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0) < 0)
 		return fs_error(fs, -errno, type, "source", err);
 	for (size_t i = 0; i < data->n; i++) {
 		const char *eq = strchr(data->v[i], '=');
@@ -145,23 +152,23 @@ int um_rootfs_new_fs(const char *type, const char *source, const struct um_strv 
 		int e;
 
 		if (!eq) {
-			e = fsconfig(fs, FSCONFIG_SET_FLAG, data->v[i], NULL, 0);
+			e = um_sys_fsconfig(fs, FSCONFIG_SET_FLAG, data->v[i], NULL, 0);
 		} else if ((size_t)(eq - data->v[i]) >= sizeof(key)) {
 			errno = EINVAL;
 			e = -1;
 		} else {
 			memcpy(key, data->v[i], (size_t)(eq - data->v[i]));
 			key[eq - data->v[i]] = '\0';
-			e = fsconfig(fs, FSCONFIG_SET_STRING, key, eq + 1, 0);
+			e = um_sys_fsconfig(fs, FSCONFIG_SET_STRING, key, eq + 1, 0);
 		}
 		if (e < 0)
 			return fs_error(fs, -errno, type, data->v[i], err);
 	}
-	if (read_only && fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0)
+	if (read_only && um_sys_fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0)
 		return fs_error(fs, -errno, type, "ro", err);
-	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+	if (um_sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return fs_error(fs, -errno, type, "create", err);
-	mfd = fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)attrs);
+	mfd = um_sys_fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)attrs);
 	if (mfd < 0)
 		return fs_error(fs, -errno, type, "fsmount", err);
 	*ret_mfd = mfd;
@@ -258,8 +265,9 @@ static int mount_bind(struct um_rootfs *r, const struct um_spec_mount *m, struct
 
 	if (e < 0)
 		return um_error_errno(err, e, "source");
-	mfd = open_tree(AT_FDCWD, source,
-			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (m->recursive ? AT_RECURSIVE : 0));
+	mfd = um_sys_open_tree(AT_FDCWD, source,
+			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+				       (m->recursive ? AT_RECURSIVE : 0));
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "bind source %s", source);
 	return place(r, m, mfd, err);
@@ -294,7 +302,8 @@ static int mount_long(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	if (um_buf_error(&data))
 		return um_error_set(err, -E2BIG, "options are longer than 4095 bytes");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", target);
-	if (mount(m->source, path, m->type, m->iversion ? MS_I_VERSION : 0, um_buf_str(&data)) < 0)
+	if (um_sys_mount(m->source, path, m->type, m->iversion ? MS_I_VERSION : 0,
+			 um_buf_str(&data)) < 0)
 		return um_error_errno(err, -errno, "mount %s", m->type);
 	mfd = um_resolve(r->fd, m->destination);
 	if (mfd < 0)
@@ -345,8 +354,8 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, stru
 			     m->read_only && superblock_follows(m->type), 0, &mfd, &first);
 	/* a user namespace without a network namespace of its own gets no new sysfs */
 	if (e == -EPERM && r->user_ns && !strcmp(m->type, "sysfs"))
-		mfd = open_tree(AT_FDCWD, "/sys",
-				OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		mfd = um_sys_open_tree(AT_FDCWD, "/sys",
+				       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (mfd < 0)
 		return um_error_move(err, &first);
 	e = place(r, m, mfd, err);
@@ -377,7 +386,7 @@ static int cgroup_tree(const struct um_rootfs *r, const struct um_cgroup_hierarc
 
 	if (um_io_path(path, sizeof(path), "%s%s", h->mount_point, r->cg->path) < 0)
 		return -ENAMETOOLONG;
-	fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	fd = um_sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -454,8 +463,8 @@ static int mount_host_cgroups(struct um_rootfs *r, const struct um_spec_mount *m
 			      struct um_error *err)
 {
 	struct um_spec_mount m = *mount;
-	_cleanup_close_ int mfd = open_tree(AT_FDCWD, "/sys/fs/cgroup",
-					    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	_cleanup_close_ int mfd = um_sys_open_tree(
+		AT_FDCWD, "/sys/fs/cgroup", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "open_tree /sys/fs/cgroup");
@@ -492,7 +501,10 @@ int um_rootfs_mounts(struct um_rootfs *r, struct um_error *err)
 {
 	for (size_t i = 0; i < r->spec->n_mounts; i++) {
 		const struct um_spec_mount *m = &r->spec->mounts[i];
-		int e = mount_one(r, m, err);
+		int e;
+
+		um_why("mounts[%zu]: %s on %s", i, m->type ? m->type : "a bind", m->destination);
+		e = mount_one(r, m, err);
 
 		if (e < 0)
 			return um_error_wrap(err, e, "mounts[%zu] on %s", i, m->destination);
@@ -508,6 +520,7 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY};
 	int e;
 
+	um_why("read-only, now that all is in it");
 	for (size_t i = 0; i < r->n_deferred; i++) {
 		e = um_rootfs_set_attr(r->deferred[i], 0, &ro);
 		if (e < 0)
@@ -519,37 +532,40 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 		if (e < 0)
 			return um_error_errno(err, e, "root.readonly");
 	}
-	if (fchdir(r->fd) < 0)
+	um_why("the container's root becomes the root, and the host's goes away");
+	if (um_sys_fchdir(r->fd) < 0)
 		return um_error_errno(err, -errno, "enter the root file system");
 	/* what becomes of / from here on is not for the host */
 	e = wants_shared(r) ? part_from_peers("/", err) : 0;
 	if (e < 0)
 		return e;
+	um_explain_inside();
 	if (r->no_pivot) {
-		if (move_mount(r->fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
-		    chroot(".") < 0)
+		if (um_sys_move_mount(r->fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+		    um_sys_chroot(".") < 0)
 			return um_error_errno(err, -errno, "chroot");
 	} else {
 		_cleanup_close_ int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		struct mount_attr slave = {.propagation = MS_SLAVE};
 
 		/* the old root ends up below the new one, from where it is taken away */
-		if (syscall(SYS_pivot_root, ".", ".") < 0)
+		if (um_sys_pivot_root(".", ".") < 0)
 			return um_error_errno(err, -errno, "pivot_root");
 		/* and not from the host as well */
 		if (wants_shared(r) && (e = um_rootfs_set_attr(old, AT_RECURSIVE, &slave)) < 0)
 			return um_error_errno(err, e, "part from the old root");
-		if (umount2(".", MNT_DETACH) < 0)
+		if (um_sys_umount2(".", MNT_DETACH) < 0)
 			return um_error_errno(err, -errno, "unmount the old root");
 	}
-	if (chdir("/") < 0)
+	if (um_sys_chdir("/") < 0)
 		return um_error_errno(err, -errno, "chdir /");
 	if (r->spec->rootfs_propagation) {
+		um_why("linux.rootfsPropagation");
 		struct mount_attr p = {.propagation =
 					       r->spec->rootfs_propagation & ~(uint64_t)MS_REC};
 		unsigned deep = r->spec->rootfs_propagation & MS_REC ? AT_RECURSIVE : 0;
 
-		if (mount_setattr(AT_FDCWD, "/", deep, &p, sizeof(p)) < 0)
+		if (um_sys_mount_setattr(AT_FDCWD, "/", deep, &p, sizeof(p)) < 0)
 			return um_error_errno(err, -errno, "linux.rootfsPropagation");
 	}
 	r->fd = um_close(r->fd);

@@ -23,7 +23,7 @@ static int attach_copy(int source, bool *used, int target)
 		*used = true;
 		return um_rootfs_attach(source, target);
 	}
-	copy = open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	copy = um_sys_open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (copy < 0)
 		return -errno;
 	return um_rootfs_attach(copy, target);
@@ -33,7 +33,7 @@ static int open_null(struct um_error *err)
 {
 	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC};
 	struct stat st;
-	int fd = open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int fd = um_sys_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
 	if (fd < 0)
 		return um_error_errno(err, -errno, "open_tree /dev/null");
@@ -64,6 +64,7 @@ static int mask_paths(struct um_rootfs *r, struct um_error *err)
 		struct stat st;
 		int e = 0;
 
+		um_why("linux.maskedPaths: nothing is to be seen at %s", paths->v[i]);
 		if (target == -ENOENT || target == -ENOTDIR)
 			continue; /* nothing to hide */
 		if (target < 0 || fstat(target, &st) < 0)
@@ -98,12 +99,13 @@ static int readonly_paths(struct um_rootfs *r, struct um_error *err)
 		_cleanup_close_ int target = um_resolve(r->fd, paths->v[i]), copy = -1;
 		int e = target;
 
+		um_why("linux.readonlyPaths: %s", paths->v[i]);
 		if (target == -ENOENT || target == -ENOTDIR)
 			continue;
 		if (e >= 0) {
-			copy = open_tree(target, "",
-					 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
-						 AT_RECURSIVE);
+			copy = um_sys_open_tree(target, "",
+						OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+							AT_EMPTY_PATH | AT_RECURSIVE);
 			e = copy < 0 ? -errno : um_rootfs_set_attr(copy, AT_RECURSIVE, &ro);
 		}
 		if (e >= 0)
@@ -167,6 +169,7 @@ int um_rootfs_sysctl(struct um_rootfs *r, struct um_error *err)
 		e = um_rootfs_open_proc(r, err);
 		if (e < 0)
 			return e;
+		um_why("linux.sysctl: %s", s->key);
 		e = um_rootfs_write_proc(r, file, s->value);
 		if (e < 0)
 			return um_error_errno(err, e, "linux.sysctl: write \"%s\" to %s", s->value,

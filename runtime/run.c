@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "runtime/console.h"
 #include "runtime/create.h"
+#include "runtime/process.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
 #include "runtime/sys.h"
@@ -31,6 +32,7 @@ int um_wait_forwarding(pid_t pid, int pidfd, const sigset_t *blocked, struct um_
 		if (done == pid)
 			return um_wait_status(status);
 		sig = sigwaitinfo(blocked, &info);
+		um_why("a signal that came to us is the container's");
 		if (sig > 0 && sig != SIGCHLD)
 			um_sys_pidfd_signal(pidfd, sig);
 	}
@@ -83,10 +85,12 @@ int um_runtime_run(const struct um_runtime *rt, const struct um_runtime_create *
 	_cleanup_(um_creation_release) struct um_creation c;
 	_cleanup_close_ int console = -1, master = -1;
 	struct um_runtime_create o = *opts;
-	int pair[2] = {-1, -1}, r = 0;
+	int pair[2] = {-1, -1}, r = um_process_check_fds(o.preserve_fds, err);
 	sigset_t signals;
 
 	um_creation_init(&c);
+	if (r < 0)
+		return r;
 	o.detach = o.detach || o.as_sibling;
 	if (o.console_socket) {
 		r = um_console_connect(o.console_socket, &console, err);
@@ -98,8 +102,9 @@ int um_runtime_run(const struct um_runtime *rt, const struct um_runtime_create *
 	}
 	if (r < 0)
 		return r;
+	um_why("what the container leaves behind becomes a child of ours");
 	if (!o.detach && !o.no_subreaper)
-		prctl(PR_SET_CHILD_SUBREAPER, 1);
+		um_sys_prctl(PR_SET_CHILD_SUBREAPER, 1, 0);
 	um_wait_block_signals(&signals);
 	r = um_creation_run(&c, rt, &o, true, console, err);
 	if (r >= 0 && !o.console_socket && !o.detach && c.spec->process.terminal)
@@ -114,6 +119,7 @@ int um_runtime_run(const struct um_runtime *rt, const struct um_runtime_create *
 	if (r < 0 || (!o.detach && !o.keep)) {
 		int d;
 
+		um_why("the container could not be started");
 		if (r < 0)
 			um_sys_pidfd_signal(c.pidfd, SIGKILL);
 		if (r < 0 && !o.as_sibling)

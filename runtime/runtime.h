@@ -2,7 +2,8 @@
  *
  * Follows the OCI runtime specification 1.3 on Linux. The calling process must be single-threaded
  * where it creates containers or executes in them: the child of clone3(2) runs C library code.
- * Nothing here exits, logs or keeps global state. All calls block. */
+ * Nothing here exits, logs or keeps global state, but for who has begun to explain (explain.h). All
+ * calls block. */
 #ifndef UM_RUNTIME_RUNTIME_H
 #define UM_RUNTIME_RUNTIME_H
 

@@ -34,11 +34,11 @@ static bool is_sealed(int exe)
 static int read_only_clone(void)
 {
 	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID};
-	int fd = open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int fd = um_sys_open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	if (mount_setattr(fd, "", AT_EMPTY_PATH, &ro, sizeof(ro)) < 0) {
+	if (um_sys_mount_setattr(fd, "", AT_EMPTY_PATH, &ro, sizeof(ro)) < 0) {
 		int r = -errno;
 
 		um_close(fd);
@@ -56,12 +56,12 @@ static int memory_copy(int exe)
 	if (fd < 0 || fstat(exe, &st) < 0)
 		return -errno;
 	while (done < st.st_size) {
-		ssize_t n = sendfile(fd, exe, &done, (size_t)(st.st_size - done));
+		ssize_t n = um_sys_sendfile(fd, exe, &done, (size_t)(st.st_size - done));
 
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 	}
-	if (fchmod(fd, 0500) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+	if (um_sys_fchmod(fd, 0500) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) < 0)
 		return -errno;
 	return TAKE_FD(fd);
 }
@@ -74,11 +74,13 @@ int um_runtime_seal_self(char *const argv[], struct um_error *err)
 		return um_error_errno(err, -errno, "open /proc/self/exe");
 	if (is_sealed(exe))
 		return 0;
+	um_why("this program goes on as a read-only copy of itself, which nobody in a container "
+	       "can write to (CVE-2019-5736)");
 	copy = read_only_clone();
 	if (copy < 0)
 		copy = memory_copy(exe);
 	if (copy < 0)
 		return um_error_errno(err, copy, "seal this program");
-	syscall(SYS_execveat, copy, "", argv, environ, AT_EMPTY_PATH);
+	um_sys_execveat(copy, "", argv, environ, AT_EMPTY_PATH);
 	return um_error_errno(err, -errno, "continue sealed");
 }

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "runtime/seccomp.h"
+#include "runtime/sys.h"
 
 #define FOLDER ".seccomp"
 #define MAGIC UINT64_C(0x31706d6373696d75) /* "umiscmp1" */
@@ -102,7 +103,7 @@ static bool make_room(int dir)
 	rewinddir(d);
 	while ((e = readdir(d)))
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-			unlinkat(dir, e->d_name, 0);
+			um_sys_unlinkat(dir, e->d_name, 0);
 	return true;
 }
 
@@ -117,16 +118,18 @@ static void keep(int dir, const char *name, const struct um_buf *key,
 
 	if (!make_room(dir))
 		return;
+	um_why("linux.seccomp: the compiled filter is kept for the next container with this "
+	       "profile");
 	snprintf(own, sizeof(own), ".%s.%d", name, getpid());
-	unlinkat(dir, own, 0);
-	fd = openat(dir, own, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+	um_sys_unlinkat(dir, own, 0);
+	fd = um_sys_create(dir, own, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return;
 	if (um_io_write_all(fd, &h, sizeof(h)) < 0 ||
 	    um_io_write_all(fd, key->data, key->len) < 0 ||
 	    um_io_write_all(fd, p->insns, p->n * sizeof(*p->insns)) < 0 ||
-	    renameat(dir, own, dir, name) < 0)
-		unlinkat(dir, own, 0);
+	    um_sys_renameat(dir, own, dir, name) < 0)
+		um_sys_unlinkat(dir, own, 0);
 }
 
 /* Ours alone, or it is not used. -1: none. */
@@ -138,7 +141,9 @@ static int open_folder(const char *root)
 	if (top < 0)
 		return -1;
 	dir = openat(top, FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (dir < 0 && errno == ENOENT && (mkdirat(top, FOLDER, 0700) == 0 || errno == EEXIST))
+	um_why("linux.seccomp: the folder of compiled filters");
+	if (dir < 0 && errno == ENOENT &&
+	    (um_sys_mkdirat(top, FOLDER, 0700) == 0 || errno == EEXIST))
 		dir = openat(top, FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (dir < 0 || fstat(dir, &st) < 0 || st.st_uid != geteuid() || st.st_mode & 022)
 		return -1;

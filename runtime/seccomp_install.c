@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "runtime/console.h"
 #include "runtime/seccomp.h"
+#include "runtime/sys.h"
 
 #define STACK_BYTES (64 << 10)
 #define SEND_SECONDS 10
@@ -88,9 +89,9 @@ static int tell(void *arg)
 static int filter(const struct um_seccomp_prog *p, unsigned flags)
 {
 	struct sock_fprog prog = {.len = p->n, .filter = p->insns};
-	long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->flags | flags, &prog);
+	int r = um_sys_seccomp(SECCOMP_SET_MODE_FILTER, p->flags | flags, &prog);
 
-	return r < 0 ? -errno : (int)r;
+	return r < 0 ? -errno : r;
 }
 
 int um_seccomp_install(const struct um_seccomp_prog *p, const struct um_seccomp_listener *l)
@@ -108,9 +109,7 @@ int um_seccomp_install(const struct um_seccomp_prog *p, const struct um_seccomp_
 	if (stack == MAP_FAILED)
 		return -errno;
 	/* It ends before this returns; at the latest execve(2) ends it and frees the stack. */
-	if (clone(tell, stack + STACK_BYTES,
-		  CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
-		  &t) < 0)
+	if (um_sys_thread(tell, stack + STACK_BYTES, &t) < 0)
 		return -errno;
 	fd = filter(p, SECCOMP_FILTER_FLAG_NEW_LISTENER);
 	__atomic_store_n(&t.fd, fd < 0 ? FD_NONE : fd, __ATOMIC_RELEASE);

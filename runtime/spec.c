@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "runtime/affinity.h"
 #include "runtime/decode.h"
+#include "runtime/landlock.h"
 
 #define MAX_ID (INT64_C(4294967295) - 1) /* (uid_t)-1 means "leave it" */
 
@@ -529,6 +530,8 @@ int um_spec_decode(struct um_arena *a, const struct um_json *json, struct um_spe
 		r = check_version(&d, s->oci_version);
 	if (r >= 0)
 		r = check_whole(&d, s);
+	if (r >= 0)
+		r = um_landlock_decode(a, s, err);
 	if (r < 0)
 		return r;
 	*ret = s;

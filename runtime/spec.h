@@ -153,6 +153,33 @@ struct um_spec_pair {
 	const char *key, *value;
 };
 
+/* Annotations of Landlock, see runtime/landlock.h. */
+enum {
+	UM_LANDLOCK_PATHS_READ,
+	UM_LANDLOCK_PATHS_WRITE,
+	UM_LANDLOCK_PATHS_EXECUTE,
+	UM_LANDLOCK_N_PATHS
+};
+enum { UM_LANDLOCK_PORTS_BIND, UM_LANDLOCK_PORTS_CONNECT, UM_LANDLOCK_N_PORTS };
+
+struct um_spec_landlock_paths {
+	bool given; /* and empty: none is allowed */
+	const char **v;
+	size_t n;
+};
+
+struct um_spec_landlock_ports {
+	bool given;
+	uint16_t *v;
+	size_t n;
+};
+
+struct um_spec_landlock {
+	struct um_spec_landlock_paths paths[UM_LANDLOCK_N_PATHS];
+	struct um_spec_landlock_ports ports[UM_LANDLOCK_N_PORTS];
+	bool ignore_missing;
+};
+
 struct um_spec {
 	const struct um_json *json; /* the document */
 	const char *oci_version;
@@ -166,6 +193,7 @@ struct um_spec {
 	struct um_spec_hooks hooks[UM_HOOK_N_KINDS];
 	struct um_spec_pair *annotations;
 	size_t n_annotations;
+	struct um_spec_landlock landlock;
 
 	struct um_spec_ns ns[UM_NS_N];
 	struct um_spec_idmap *uid_map, *gid_map;

@@ -34,6 +34,7 @@ static int open_root(const struct um_runtime *rt, bool create, int *ret, struct 
 	int r, fd;
 
 	if (create) {
+		um_why("the folder with the states of all containers");
 		r = um_io_mkdirs(AT_FDCWD, rt->root, 0700, err);
 		if (r < 0)
 			return r;
@@ -54,7 +55,8 @@ int um_state_make(const struct um_runtime *rt, const char *id, int *ret_dir, str
 		r = open_root(rt, true, &root, err);
 	if (r < 0)
 		return r;
-	if (mkdirat(root, id, 0700) < 0) {
+	um_why("the container's state folder: the id is taken from here on");
+	if (um_sys_mkdirat(root, id, 0700) < 0) {
 		if (errno == EEXIST)
 			return um_error_set(err, -EEXIST, "container with id %s exists already",
 					    id);
@@ -64,7 +66,7 @@ int um_state_make(const struct um_runtime *rt, const char *id, int *ret_dir, str
 	dir = openat(root, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (dir < 0 || flock(dir, LOCK_EX) < 0) {
 		r = -errno;
-		unlinkat(root, id, AT_REMOVEDIR);
+		um_sys_unlinkat(root, id, AT_REMOVEDIR);
 		return um_error_errno(err, r, "lock %s/%s", rt->root, id);
 	}
 	*ret_dir = TAKE_FD(dir);
@@ -116,6 +118,7 @@ int um_state_remove(const struct um_runtime *rt, const char *id, struct um_error
 	_cleanup_close_ int root = -1;
 	int r = open_root(rt, false, &root, err);
 
+	um_why("the state folder goes: the id is free again");
 	return r < 0 ? r : um_io_remove_tree(root, id, err);
 }
 

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "runtime/console.h"
+
 static int send_msg(int fd, const struct um_sync_msg *m)
 {
 	ssize_t n;
@@ -64,5 +66,41 @@ int um_sync_expect(int fd, enum um_sync_type want, struct um_error *err)
 		return um_error_move(err, &m.error);
 	if (m.type != want)
 		return um_error_set(err, -EPROTO, "message %u where %d was due", m.type, want);
+	return 0;
+}
+
+int um_sync_send_start(int fd, int explain_fd, bool json)
+{
+	const char how[] = {json ? UM_SYNC_START_JSON : UM_SYNC_START, '\0'};
+
+	if (explain_fd >= 0)
+		return um_console_send_fd(fd, explain_fd, how);
+	return send(fd, how, 1, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+int um_sync_recv_start(int fd, char *ret_how, int *ret_fd)
+{
+	struct iovec iov = {ret_how, 1};
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof(control)};
+	struct cmsghdr *c;
+	ssize_t n;
+
+	*ret_fd = -1;
+	do
+		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 ? -errno : -EPIPE;
+	c = CMSG_FIRSTHDR(&m);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
 	return 0;
 }

@@ -3,6 +3,7 @@
 #ifndef UM_RUNTIME_SYNC_H
 #define UM_RUNTIME_SYNC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -23,6 +24,12 @@ struct um_sync_msg {
 /* 0 or negative errno; -EPIPE when the other side is gone. */
 um_must_check int um_sync_send(int fd, enum um_sync_type type, const struct um_error *error);
 um_must_check int um_sync_send_pid(int fd, int32_t pid); /* UM_SYNC_CONTINUE */
+/* `start` to the init, over its socket: go on. With @explain_fd >= 0, what follows is explained on
+ * that descriptor, which goes along. */
+enum { UM_SYNC_START = 's', UM_SYNC_START_JSON = 'j' };
+um_must_check int um_sync_send_start(int fd, int explain_fd, bool json);
+/* *ret_fd is the caller's, -1: none came. -EPIPE: the other side closed without a word. */
+um_must_check int um_sync_recv_start(int fd, char *ret_how, int *ret_fd);
 um_must_check int um_sync_recv(int fd, struct um_sync_msg *ret);
 /* Receives @want. An error message from the other side becomes @err and its code. */
 um_must_check int um_sync_expect(int fd, enum um_sync_type want, struct um_error *err);

@@ -7,6 +7,7 @@
 
 #include "base/io.h"
 #include "runtime/rootfs.h"
+#include "runtime/sys.h"
 
 #define MAX_DEPTH 64
 
@@ -40,7 +41,7 @@ static int copy_file(int from, int to, const char *name, const struct stat *st)
 		return -errno;
 	if (!S_ISREG(now.st_mode) || now.st_ino != st->st_ino || now.st_dev != st->st_dev)
 		return -ESTALE; /* something else by now */
-	out = openat(to, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+	out = um_sys_create(to, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
 	return out < 0 ? -errno : copy_bytes(in, out);
 }
 
@@ -52,7 +53,7 @@ static int copy_link(int from, int to, const char *name)
 	if (n < 0)
 		return -errno;
 	target[n] = '\0';
-	return symlinkat(target, to, name) < 0 ? -errno : 0;
+	return um_sys_symlinkat(target, to, name) < 0 ? -errno : 0;
 }
 
 /* Owner first: chown(2) takes set-id bits away. */
@@ -60,11 +61,11 @@ static int copy_owner(int to, const char *name, const struct stat *st)
 {
 	const struct timespec times[2] = {st->st_atim, st->st_mtim};
 
-	if (fchownat(to, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (um_sys_fchownat(to, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (!S_ISLNK(st->st_mode) && fchmodat(to, name, st->st_mode & 07777, 0) < 0)
+	if (!S_ISLNK(st->st_mode) && um_sys_fchmodat(to, name, st->st_mode & 07777) < 0)
 		return -errno;
-	return utimensat(to, name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	return um_sys_utimensat(to, name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
 static int copy_entry(int from, int to, const char *name, unsigned depth)
@@ -79,7 +80,7 @@ static int copy_entry(int from, int to, const char *name, unsigned depth)
 			openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		_cleanup_close_ int out = -1;
 
-		if (in < 0 || mkdirat(to, name, 0700) < 0)
+		if (in < 0 || um_sys_mkdirat(to, name, 0700) < 0)
 			return -errno;
 		out = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		r = out < 0 ? -errno : um_rootfs_copy_up(in, out, depth + 1);
@@ -87,7 +88,7 @@ static int copy_entry(int from, int to, const char *name, unsigned depth)
 		r = copy_file(from, to, name, &st);
 	} else if (S_ISLNK(st.st_mode)) {
 		r = copy_link(from, to, name);
-	} else if (mknodat(to, name, st.st_mode, st.st_rdev) < 0) {
+	} else if (um_sys_mknodat(to, name, st.st_mode, st.st_rdev) < 0) {
 		r = -errno;
 	}
 	return r < 0 ? r : copy_owner(to, name, &st);

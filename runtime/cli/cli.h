@@ -11,13 +11,13 @@ struct um_cli {
 	const char *log_path;
 	bool log_json, debug;
 	bool no_warnings; /* --log-level error */
+	char **argv;	  /* the whole command line */
 };
 
 struct um_cli_verb {
 	const char *name, *usage, *what;
 	/* argv[0] is the verb. Returns the exit status, or a negative errno with @err set. */
 	int (*run)(struct um_cli *cli, int argc, char **argv, struct um_error *err);
-	bool seal;	    /* runs code inside a container */
 	int failure_status; /* 0: as um_exit_code() says */
 };
 
@@ -42,7 +42,8 @@ UM_CLI_VERB(um_cli_features);
 /* What each verb takes: for messages, --help, and from there the man page and completions. */
 #define UM_CLI_MAKE_OPTIONS                                                                        \
 	"[--bundle DIR] [--config FILE] [--console-socket PATH] [--pid-file FILE] "                \
-	"[--pidfd-socket PATH] [--preserve-fds N] [--no-pivot] [--no-new-keyring] [--as-sibling] "
+	"[--pidfd-socket PATH] [--preserve-fds N] [--no-pivot] [--no-new-keyring] [--as-sibling] " \
+	"[--explain] "
 #define UM_CLI_CREATE_USAGE "create " UM_CLI_MAKE_OPTIONS "ID"
 #define UM_CLI_RUN_USAGE "run " UM_CLI_MAKE_OPTIONS "[--detach] [--keep] [--no-subreaper] ID"
 #define UM_CLI_EXEC_USAGE                                                                          \
@@ -50,9 +51,12 @@ UM_CLI_VERB(um_cli_features);
 	"[--pidfd-socket PATH] [--cgroup PATH] [--process-label LABEL] [--apparmor PROFILE] "      \
 	"[--ignore-paused] [--cwd DIR] [--env NAME=VALUE] [--user UID[:GID]] [--additional-gids "  \
 	"GID] [--cap CAP] "                                                                        \
-	"[--preserve-fds N] [--no-new-privs] ID [COMMAND...]"
-#define UM_CLI_KILL_USAGE "kill [--all] ID [SIGNAL]"
-#define UM_CLI_DELETE_USAGE "delete [--force] ID"
+	"[--preserve-fds N] [--no-new-privs] [--explain] ID [COMMAND...]"
+#define UM_CLI_KILL_USAGE "kill [--all] [--explain] ID [SIGNAL]"
+#define UM_CLI_DELETE_USAGE "delete [--force] [--explain] ID"
+#define UM_CLI_START_USAGE "start [--explain] ID"
+#define UM_CLI_PAUSE_USAGE "pause [--explain] ID"
+#define UM_CLI_RESUME_USAGE "resume [--explain] ID"
 #define UM_CLI_UPDATE_USAGE                                                                        \
 	"update [--resources FILE|-] [--memory BYTES] [--memory-reservation BYTES] "               \
 	"[--memory-swap BYTES] [--cpu-period USEC] [--cpu-quota USEC] [--cpu-burst USEC] "         \
@@ -75,7 +79,19 @@ um_must_check int um_cli_id(int argc, char **argv, const char *usage, const char
 um_must_check int um_cli_print_json(const struct um_arena *a, const struct um_json *o);
 /* "--preserve-fds N" */
 um_must_check int um_cli_fds(const char *text, unsigned *ret, struct um_error *err);
+/* For verbs that run code inside a container, before they do: see um_runtime_seal_self(). */
+um_must_check int um_cli_seal(const struct um_cli *cli, struct um_error *err);
+/* --explain, its value in @how (NULL: text): begins at once. */
+um_must_check int um_cli_explain(const char *how, struct um_error *err);
+#define UM_CLI_OPT_EXPLAIN 1000
+#define UM_CLI_EXPLAIN                                                                             \
+	{                                                                                          \
+		"explain", optional_argument, NULL, UM_CLI_OPT_EXPLAIN                             \
+	}
 /* For verbs without options: refuses any. */
 um_must_check int um_cli_no_options(int argc, char **argv, const char *usage, struct um_error *err);
+/* For verbs whose only option is --explain. */
+um_must_check int um_cli_only_explain(int argc, char **argv, const char *usage,
+				      struct um_error *err);
 
 #endif

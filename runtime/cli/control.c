@@ -8,23 +8,29 @@
 int um_cli_start(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
 	const char *id;
-	int r = um_cli_no_options(argc, argv, "start ID", err);
+	int r = um_cli_only_explain(argc, argv, UM_CLI_START_USAGE, err);
 
 	if (r >= 0)
-		r = um_cli_id(argc, argv, "start ID", &id, err);
+		r = um_cli_id(argc, argv, UM_CLI_START_USAGE, &id, err);
 	return r < 0 ? r : um_runtime_start(&cli->rt, id, err);
 }
 
 int um_cli_kill(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
-	static const struct option options[] = {{"all", no_argument, NULL, 'a'},
-						{NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"all", no_argument, NULL, 'a'}, UM_CLI_EXPLAIN, {NULL, 0, NULL, 0}};
 	const char *usage = UM_CLI_KILL_USAGE;
-	int c, sig = SIGTERM;
+	int c, r, sig = SIGTERM;
 	bool all = false;
 
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "a", options, NULL)) != -1) {
+		if (c == UM_CLI_OPT_EXPLAIN) {
+			r = um_cli_explain(optarg, err);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		if (c != 'a')
 			return um_cli_bad_option(err, argv, usage);
 		all = true;
@@ -38,14 +44,20 @@ int um_cli_kill(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 
 int um_cli_delete(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
-	static const struct option options[] = {{"force", no_argument, NULL, 'f'},
-						{NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"force", no_argument, NULL, 'f'}, UM_CLI_EXPLAIN, {NULL, 0, NULL, 0}};
 	const char *usage = UM_CLI_DELETE_USAGE, *id;
 	bool force = false;
 	int c, r;
 
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "f", options, NULL)) != -1) {
+		if (c == UM_CLI_OPT_EXPLAIN) {
+			r = um_cli_explain(optarg, err);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		if (c != 'f')
 			return um_cli_bad_option(err, argv, usage);
 		force = true;
@@ -57,8 +69,8 @@ int um_cli_delete(struct um_cli *cli, int argc, char **argv, struct um_error *er
 static int pause_or_resume(struct um_cli *cli, int argc, char **argv, bool freeze,
 			   struct um_error *err)
 {
-	const char *usage = freeze ? "pause ID" : "resume ID", *id;
-	int r = um_cli_no_options(argc, argv, usage, err);
+	const char *usage = freeze ? UM_CLI_PAUSE_USAGE : UM_CLI_RESUME_USAGE, *id;
+	int r = um_cli_only_explain(argc, argv, usage, err);
 
 	if (r >= 0)
 		r = um_cli_id(argc, argv, usage, &id, err);

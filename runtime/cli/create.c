@@ -27,6 +27,7 @@ static const struct option options[] = {
 	{"as-sibling", no_argument, NULL, OPT_SIBLING},
 	{"detach", no_argument, NULL, 'd'},
 	{"keep", no_argument, NULL, OPT_KEEP},
+	UM_CLI_EXPLAIN,
 	{NULL, 0, NULL, 0},
 };
 
@@ -70,6 +71,8 @@ static int one_option(int c, bool run, struct um_runtime_create *o, const char *
 	case OPT_KEEP:
 		o->keep = true;
 		return run ? 0 : um_cli_usage(err, usage);
+	case UM_CLI_OPT_EXPLAIN:
+		return um_cli_explain(optarg, err);
 	default:
 		return um_cli_usage(err, usage);
 	}
@@ -92,6 +95,8 @@ int um_cli_create(struct um_cli *cli, int argc, char **argv, struct um_error *er
 	struct um_runtime_create o = {0};
 	int r = parse(argc, argv, false, &o, UM_CLI_CREATE_USAGE, err);
 
+	if (r >= 0)
+		r = um_cli_seal(cli, err);
 	return r < 0 ? r : um_runtime_create(&cli->rt, &o, err);
 }
 
@@ -100,5 +105,7 @@ int um_cli_run(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 	struct um_runtime_create o = {0};
 	int r = parse(argc, argv, true, &o, UM_CLI_RUN_USAGE, err);
 
+	if (r >= 0)
+		r = um_cli_seal(cli, err);
 	return r < 0 ? r : um_runtime_run(&cli->rt, &o, err);
 }

@@ -36,6 +36,7 @@ static const struct option options[] = {
 	{"cap", required_argument, NULL, 'c'},
 	{"preserve-fds", required_argument, NULL, OPT_FDS},
 	{"no-new-privs", no_argument, NULL, OPT_NNP},
+	UM_CLI_EXPLAIN,
 	{NULL, 0, NULL, 0},
 };
 
@@ -112,6 +113,8 @@ static int one_option(int c, struct um_runtime_exec *o, struct lists *l, struct 
 	case OPT_NNP:
 		o->no_new_privs = true;
 		return 0;
+	case UM_CLI_OPT_EXPLAIN:
+		return um_cli_explain(optarg, err);
 	default:
 		return um_cli_usage(err, UM_CLI_EXEC_USAGE);
 	}
@@ -139,5 +142,6 @@ int um_cli_exec(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 	o.n_caps = l.caps.len;
 	o.gids = l.gids.items;
 	o.n_gids = l.gids.len;
-	return um_runtime_exec(&cli->rt, &o, err);
+	r = um_cli_seal(cli, err);
+	return r < 0 ? r : um_runtime_exec(&cli->rt, &o, err);
 }

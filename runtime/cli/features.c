@@ -1,10 +1,12 @@
 /* features: the specification's structure, from the tables that the parser uses. */
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <unistd.h>
 
 #include "base/json.h"
 #include "runtime/cli/cli.h"
+#include "runtime/landlock.h"
 #include "runtime/seccomp.h"
 #include "runtime/spec.h"
 
@@ -94,6 +96,7 @@ int um_cli_features(struct um_cli *cli, int argc, char **argv, struct um_error *
 	_cleanup_arena_ struct um_arena *a = um_arena_new(1u << 20);
 	int r = um_cli_no_options(argc, argv, "features", err);
 	struct um_json *o, *notes;
+	char abi[12];
 
 	if (r < 0)
 		return r;
@@ -109,7 +112,10 @@ int um_cli_features(struct um_cli *cli, int argc, char **argv, struct um_error *
 	um_json_set_str(a, notes, "io.github.seccomp.libseccomp.version",
 			um_seccomp_library_version());
 	um_json_set_str(a, notes, "org.opencontainers.runc.checkpoint.enabled", "false");
-	/* no annotation changes what a container may do */
-	um_json_ensure_arr(a, o, "potentiallyUnsafeConfigAnnotations");
+	snprintf(abi, sizeof(abi), "%d", um_landlock_abi());
+	um_json_set_str(a, notes, "org.umiak.landlock.abi", abi);
+	/* those that change what happens; a dot at the end means all that begin so */
+	um_json_append(um_json_ensure_arr(a, o, "potentiallyUnsafeConfigAnnotations"),
+		       um_json_new_str(a, "org.umiak.landlock."));
 	return um_cli_print_json(a, o);
 }

@@ -12,32 +12,32 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/num.h"
+#include "runtime/explain.h"
 #include "runtime/spec.h"
+#include "runtime/sys.h"
 #include "runtime/systemd.h"
 
 #define DEFAULT_ROOT UM_RUNSTATEDIR "/umiak-oci"
 
 static const struct um_cli_verb verbs[] = {
-	{"checkpoint", "checkpoint ID", "refused: not supported", um_cli_checkpoint, false, 0},
-	{"create", UM_CLI_CREATE_USAGE, "make a container and wait for start", um_cli_create, true,
-	 0},
-	{"delete", UM_CLI_DELETE_USAGE, "remove a stopped container", um_cli_delete, false, 0},
+	{"checkpoint", "checkpoint ID", "refused: not supported", um_cli_checkpoint, 0},
+	{"create", UM_CLI_CREATE_USAGE, "make a container and wait for start", um_cli_create, 0},
+	{"delete", UM_CLI_DELETE_USAGE, "remove a stopped container", um_cli_delete, 0},
 	{"events", UM_CLI_EVENTS_USAGE, "tell of use and of OOM kills, as JSON lines",
-	 um_cli_events, false, 0},
-	{"exec", UM_CLI_EXEC_USAGE, "run a process in a container", um_cli_exec, true, 255},
-	{"features", "features", "what this runtime supports, as JSON", um_cli_features, false, 0},
-	{"kill", UM_CLI_KILL_USAGE, "send a signal to a container", um_cli_kill, false, 0},
-	{"list", UM_CLI_LIST_USAGE, "list containers", um_cli_list, false, 0},
-	{"pause", "pause ID", "freeze a container", um_cli_pause, false, 0},
-	{"ps", UM_CLI_PS_USAGE, "list the processes of a container", um_cli_ps, false, 0},
-	{"restore", "restore ID", "refused: not supported", um_cli_checkpoint, false, 0},
-	{"resume", "resume ID", "thaw a container", um_cli_resume, false, 0},
-	{"run", UM_CLI_RUN_USAGE, "create and start a container", um_cli_run, true, 0},
-	{"spec", UM_CLI_SPEC_USAGE, "write an example config.json", um_cli_spec, false, 0},
-	{"start", "start ID", "start a created container", um_cli_start, false, 0},
-	{"state", "state ID", "print the state of a container as JSON", um_cli_state, false, 0},
-	{"update", UM_CLI_UPDATE_USAGE, "change the limits of a container", um_cli_update, false,
-	 0},
+	 um_cli_events, 0},
+	{"exec", UM_CLI_EXEC_USAGE, "run a process in a container", um_cli_exec, 255},
+	{"features", "features", "what this runtime supports, as JSON", um_cli_features, 0},
+	{"kill", UM_CLI_KILL_USAGE, "send a signal to a container", um_cli_kill, 0},
+	{"list", UM_CLI_LIST_USAGE, "list containers", um_cli_list, 0},
+	{"pause", UM_CLI_PAUSE_USAGE, "freeze a container", um_cli_pause, 0},
+	{"ps", UM_CLI_PS_USAGE, "list the processes of a container", um_cli_ps, 0},
+	{"restore", "restore ID", "refused: not supported", um_cli_checkpoint, 0},
+	{"resume", UM_CLI_RESUME_USAGE, "thaw a container", um_cli_resume, 0},
+	{"run", UM_CLI_RUN_USAGE, "create and start a container", um_cli_run, 0},
+	{"spec", UM_CLI_SPEC_USAGE, "write an example config.json", um_cli_spec, 0},
+	{"start", UM_CLI_START_USAGE, "start a created container", um_cli_start, 0},
+	{"state", "state ID", "print the state of a container as JSON", um_cli_state, 0},
+	{"update", UM_CLI_UPDATE_USAGE, "change the limits of a container", um_cli_update, 0},
 };
 
 static void help(FILE *to)
@@ -56,6 +56,12 @@ static void help(FILE *to)
 	      "  --rootless true|false|auto           go without a cgroup that is not asked for "
 	      "and\n"
 	      "                                       may not be made [auto: unless root]\n"
+	      "  --explain                            tell on standard error each system call that "
+	      "changes\n"
+	      "                                       something, why, and the command that does "
+	      "the "
+	      "same;\n"
+	      "                                       --explain=json: one JSON object a line\n"
 	      "  --version                            tell the version\n"
 	      "  --help                               tell this; behind a command, its options\n",
 	      to);
@@ -101,11 +107,37 @@ int um_cli_no_options(int argc, char **argv, const char *usage, struct um_error 
 							      : um_cli_bad_option(err, argv, usage);
 }
 
+int um_cli_only_explain(int argc, char **argv, const char *usage, struct um_error *err)
+{
+	static const struct option options[] = {UM_CLI_EXPLAIN, {NULL, 0, NULL, 0}};
+	int c, r = 0;
+
+	optind = 0;
+	while (r >= 0 && (c = getopt_long(argc, argv, "+", options, NULL)) != -1)
+		r = c == UM_CLI_OPT_EXPLAIN ? um_cli_explain(optarg, err)
+					    : um_cli_bad_option(err, argv, usage);
+	return r;
+}
+
+int um_cli_seal(const struct um_cli *cli, struct um_error *err)
+{
+	return um_runtime_seal_self(cli->argv, err);
+}
+
+int um_cli_explain(const char *how, struct um_error *err)
+{
+	if (how && strcmp(how, "json") && strcmp(how, "text"))
+		return um_error_set(err, -EINVAL, "--explain: \"%.40s\" is neither text nor json",
+				    how);
+	um_explain_start(STDERR_FILENO, how && !strcmp(how, "json"));
+	return 0;
+}
+
 static void append_log(const struct um_cli *cli, const char *level, const char *msg)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(8192);
-	_cleanup_close_ int fd =
-		open(cli->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	_cleanup_close_ int fd = um_sys_create(AT_FDCWD, cli->log_path,
+					       O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	char now[UM_TIME_LEN];
 
 	if (fd < 0)
@@ -171,6 +203,7 @@ static const struct option global_options[] = {
 	{"systemd-cgroup", no_argument, NULL, OPT_SYSTEMD},
 	{"cgroup-manager", required_argument, NULL, OPT_MANAGER},
 	{"rootless", required_argument, NULL, OPT_ROOTLESS},
+	UM_CLI_EXPLAIN,
 	{"version", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -225,6 +258,8 @@ static int global_option(struct um_cli *cli, int c, struct um_error *err)
 			cli->rt.cgroups_optional = !strcmp(optarg, "true");
 		return one_of(optarg, rootless) ? 0
 						: um_cli_usage(err, "--rootless true|false|auto");
+	case UM_CLI_OPT_EXPLAIN:
+		return um_cli_explain(optarg, err);
 	case 'v':
 		puts("umiak-oci version " PACKAGE_VERSION "\ncommit: none\nspec: " UM_SPEC_VERSION);
 		return 1;
@@ -250,17 +285,11 @@ static int report(const struct um_cli *cli, const struct um_cli_verb *v, int r,
 }
 
 static int run_verb(struct um_cli *cli, const struct um_cli_verb *v, int argc, char **argv,
-		    char **whole, struct um_error *err)
+		    struct um_error *err)
 {
 	if (argc > 1 && !strcmp(argv[1], "--help")) {
 		printf("usage: umiak-oci [global options] %s\n%s\n", v->usage, v->what);
 		return 0;
-	}
-	if (v->seal) {
-		int r = um_runtime_seal_self(whole, err);
-
-		if (r < 0)
-			return r;
 	}
 	if (cli->debug)
 		say_command(cli, argv);
@@ -281,7 +310,7 @@ static bool host_root(void)
 int main(int argc, char **argv)
 {
 	struct um_error err = UM_ERROR_INIT;
-	struct um_cli cli = {.rt = {.root = DEFAULT_ROOT, .warn = warn}};
+	struct um_cli cli = {.rt = {.root = DEFAULT_ROOT, .warn = warn}, .argv = argv};
 	const char *libexec = getenv("UMIAK_LIBEXEC");
 	char root[PATH_MAX], helper[PATH_MAX];
 	int c, r = 0;
@@ -316,7 +345,7 @@ int main(int argc, char **argv)
 
 		if (strcmp(v->name, argv[optind]))
 			continue;
-		r = run_verb(&cli, v, argc - optind, argv + optind, argv, &err);
+		r = run_verb(&cli, v, argc - optind, argv + optind, &err);
 		return report(&cli, v, r, &err);
 	}
 	um_error_set(&err, -EINVAL, "unknown command \"%.60s\" (see --help)", argv[optind]);

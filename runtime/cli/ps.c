@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/num.h"
 #include "runtime/cli/cli.h"
+#include "runtime/sys.h"
 
 /* The index of the column "PID" in a table's head, -1: none. */
 static int pid_column(const char *head)
@@ -69,13 +70,13 @@ static int host_ps(char **args, const pid_t *pids, size_t n, struct um_error *er
 
 	if (pipe(fds) < 0)
 		return um_error_errno(err, -errno, "pipe");
-	pid = fork();
+	pid = um_sys_fork();
 	if (pid == 0) {
-		dup2(fds[1], 1);
+		um_sys_dup2(fds[1], 1);
 		close(fds[0]);
 		close(fds[1]);
 		args[-1] = (char *)(uintptr_t) "ps";
-		execvp("ps", args - 1);
+		um_sys_execvp("ps", args - 1);
 		_exit(127);
 	}
 	close(fds[1]);

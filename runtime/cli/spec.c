@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "runtime/cli/cli.h"
 #include "runtime/spec.h"
+#include "runtime/sys.h"
 
 /* The example that `spec` writes: a shell in a container with a terminal. */
 static const char head[] =
@@ -88,7 +89,7 @@ int um_cli_spec(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 	dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return um_error_errno(err, -errno, "bundle %s", bundle);
-	fd = openat(dir, "config.json", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+	fd = um_sys_create(dir, "config.json", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return um_error_errno(err, -errno, "create config.json");
 	return um_io_write_all(fd, b.data, b.len);

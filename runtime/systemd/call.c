@@ -13,6 +13,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "runtime/explain.h"
 #include "runtime/process.h"
 #include "runtime/sys.h"
 
@@ -26,25 +27,33 @@ enum { HELPER_FAILED = 1, HELPER_NO_SYSTEMD = 2, HELPER_TAKEN = 3, HELPER_MISSIN
 /* @fds: standard input, output and error. */
 static void child(const char *const *argv, const int *fds)
 {
-	um_process_reset_signals();
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (int i = 0; i < 3; i++) {
-		/* above the three, so that none is overwritten before its turn */
-		int fd = fcntl(fds[i], F_DUPFD, 3 + 3);
+	const int keep[] = {um_explain_fd()};
 
-		if (fd < 0 || dup2(fd, i) < 0)
+	um_explain_child("systemd", 0);
+	um_process_reset_signals();
+	um_why("the helper dies with us");
+	um_sys_prctl(PR_SET_PDEATHSIG, SIGKILL, 0);
+	um_why("it has the request, and nothing else of ours");
+	for (int i = 0; i < 3; i++)
+		if (um_sys_dup2(fds[i], i) < 0)
 			_exit(HELPER_FAILED);
-	}
-	if (um_sys_close_range(3, ~0U, 0) < 0)
+	if (um_process_keep_fds(0, keep, 1, NULL) < 0)
 		_exit(HELPER_FAILED);
-	execve(argv[0], (char *const *)(uintptr_t)argv, environ);
+	um_why("the helper speaks to systemd: it links libsystemd, which cannot be linked "
+	       "statically");
+	um_sys_execve(argv[0], (char *const *)(uintptr_t)argv, environ);
 	_exit(HELPER_MISSING);
 }
 
+/* Above the standard descriptors, which its child gives it one after the other. */
 static int memory_file(const struct um_buf *content)
 {
-	int fd = memfd_create("systemd", MFD_CLOEXEC);
+	int low = memfd_create("systemd", MFD_CLOEXEC), fd;
 
+	if (low < 0)
+		return -errno;
+	fd = fcntl(low, F_DUPFD_CLOEXEC, 3);
+	um_close(low);
 	if (fd < 0)
 		return -errno;
 	if (content &&
@@ -95,6 +104,7 @@ static int call(const struct um_systemd_scope *s, const char *verb, const struct
 
 	if (in < 0 || out < 0 || told < 0)
 		return um_error_set(err, -EIO, "systemd: memfd_create failed");
+	um_why("a request to systemd, for the container's scope");
 	pid = um_sys_clone3(&args);
 	if (pid < 0)
 		return um_error_errno(err, -errno, "clone");
@@ -204,15 +214,22 @@ int um_systemd_stop(const struct um_systemd_scope *s, struct um_error *err)
 
 int um_systemd_hold(pid_t *ret, struct um_error *err)
 {
-	pid_t parent = getpid(), pid = fork();
+	pid_t parent = getpid(), pid;
+
+	um_why("a scope cannot be empty: a process that waits holds it until the init is there");
+	pid = um_sys_fork();
 
 	if (pid < 0)
 		return um_error_errno(err, -errno, "fork");
 	if (!pid) {
-		/* the lock of the state folder is among them */
-		(void)!um_sys_close_range(0, ~0U, 0);
+		const int keep[] = {um_explain_fd()};
+
+		um_explain_child("holder", 0);
 		um_process_reset_signals();
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		um_why("the lock of the state folder is not its own, and it dies with us");
+		if (um_process_keep_fds(0, keep, 1, NULL) < 0)
+			_exit(1);
+		um_sys_prctl(PR_SET_PDEATHSIG, SIGKILL, 0);
 		if (getppid() != parent)
 			_exit(0);
 		for (;;)
@@ -226,7 +243,8 @@ void um_systemd_let_go(pid_t *pid)
 {
 	if (*pid <= 0)
 		return;
-	kill(*pid, SIGKILL);
+	um_why("the scope holds without it");
+	um_sys_kill(*pid, SIGKILL);
 	while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	*pid = 0;

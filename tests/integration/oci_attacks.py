@@ -12,6 +12,13 @@ inheritable capabilities      --cap leaves UM_CAP_INHERITABLE alone, exec.c
 numbers of --user             um_num_u64n() in parse_user(), exec.c
 sysctl redirected             RESOLVE_NO_XDEV in um_rootfs_write_proc(), rootfs.c
 host-wide sysctl              sysctl_namespace(), rootfs.c
+/dev/null for masks swapped   open_null(): the host's, and its device number, rootfs_mask.c
+/dev/console swapped          um_resolve_file() follows no link, console.c
+#!/proc/self/exe              um_runtime_seal_self(), seal.c
+/proc covered before exec     written before setns, on the host's procfs, exec.c
+ptrace during exec            PR_SET_DUMPABLE and the order of setns, exec.c
+cgroups of a rootless user    cgroup_attrs() and mount_host_cgroups(), rootfs.c
+(Netlink lengths: the runtime writes no netlink messages; loopback is brought up by an ioctl.)
 """
 import os
 import sys
@@ -48,6 +55,11 @@ def leaked(path):
         yield fd
     finally:
         os.close(fd)
+
+
+def read_bytes(path):
+    with open(path, "rb") as f:
+        return f.read()
 
 
 def victim(box):
@@ -186,6 +198,234 @@ def test_sysctls_of_the_host_are_refused(box):
         box.linux["sysctl"] = {key: before.strip()}
         box.refused("linux.sysctl")
     assert read("/proc/sys/kernel/core_pattern") == before
+
+
+# ---- masks
+
+def test_a_swapped_null_device_masks_nothing_with_something_else(box):
+    dev = box.path("dev")
+    os.makedirs(dev)
+    os.mknod(dev + "/null", 0o666 | 0o020000, os.makedev(1, 3))
+    os.symlink("/etc/other", dev + "/link")
+    box.config["mounts"] = [m for m in box.config["mounts"] if not m["destination"].startswith("/dev")]
+    box.mount("/dev", "bind", dev, "bind", "rw")
+    for name in ("masked", "other"):
+        with open(box.root + "/etc/" + name, "w") as f:
+            f.write(name + "\n")
+    box.linux["maskedPaths"] = ["/etc/masked"]
+    started = 0
+    with flipping(box, dev + "/null", dev + "/link"):
+        for _ in range(60):
+            r = box.run("cat /etc/masked; echo >/etc/masked")
+            assert "masked" not in r.out and "other" not in r.out, r
+            started += "init process" not in r.err
+    assert started, "no container started"
+    assert read(box.root + "/etc/other") == "other\n"
+    assert read(box.root + "/etc/masked") == "masked\n"
+
+
+def test_a_swapped_console_gets_no_terminal_elsewhere(box):
+    dev = box.path("dev")
+    os.makedirs(dev + "/pts")
+    for name in ("console", "tty", "null"):
+        open(f"{dev}/{name}", "w").close()
+    os.symlink("/etc/target", dev + "/link")
+    open(box.root + "/etc/target", "w").close()
+    box.config["mounts"] = [m for m in box.config["mounts"] if not m["destination"].startswith("/dev")]
+    box.mount("/dev", "bind", dev, "bind", "rw")
+    box.mount("/dev/pts", "devpts", "devpts", "newinstance", "ptmxmode=0666", "mode=0620")
+    box.process["terminal"] = True
+    seen = 0
+    with flipping(box, dev + "/console", dev + "/link"):
+        for _ in range(40):
+            r = box.run("cat /proc/self/mountinfo")
+            on = [line.split()[4] for line in r.out.splitlines() if len(line.split()) > 5]
+            assert "/etc/target" not in on, r
+            seen += r.rc == 0
+    assert seen, "no container started"
+
+
+# ---- the runtime's own program
+
+WRITER = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int main(void)
+{
+	struct stat busybox, own, st;
+	char path[64];
+	stat("/bin/busybox", &busybox);
+	stat("/proc/self/exe", &own);
+	for (;;) {
+		DIR *d = opendir("/proc");
+		struct dirent *e;
+		while ((e = readdir(d))) {
+			int fd;
+			snprintf(path, sizeof(path), "/proc/%.20s/exe", e->d_name);
+			if (atoi(e->d_name) <= 0 || (fd = open(path, O_RDONLY)) < 0)
+				continue;
+			if (fstat(fd, &st) == 0 && st.st_ino != own.st_ino &&
+			    st.st_ino != busybox.st_ino) {
+				close(open("/tmp/seen", O_CREAT | O_WRONLY, 0666));
+				snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+				for (int i = 0; i < 3000; i++) { /* until it has ended */
+					int w = open(path, O_WRONLY);
+					if (w >= 0) {
+						(void)!write(w, "#!/bin/sh\necho owned\n", 21);
+						close(open("/tmp/wrote", O_CREAT | O_WRONLY, 0666));
+						return 0;
+					}
+					usleep(10);
+				}
+			}
+			close(fd);
+		}
+		closedir(d);
+	}
+}
+"""
+
+
+def attacker(box, name, source):
+    with open(box.path(name + ".c"), "w") as f:
+        f.write(source)
+    sh("gcc", "-O1", "-static", "-o", f"{box.root}/bin/{name}", box.path(name + ".c"))
+
+
+def test_an_interpreter_that_is_the_runtime_cannot_be_written(box):
+    # The runtime under test is a copy: where the attack wins, it is this one that is lost.
+    copy = box.path("runtime")
+    # A static one: others cannot be executed in the container.
+    shutil.copy(os.path.join(os.environ.get("PLAIN", BUILD), "umiak-oci"), copy)
+    before = os.stat(copy).st_mtime_ns, read_bytes(copy)
+    box.argv = lambda *args: [copy, "--root", box.path("state"), *args]
+    attacker(box, "writer", WRITER)
+    with open(box.root + "/bin/evil", "w") as f:
+        f.write("#!/proc/self/exe\n")
+    os.chmod(box.root + "/bin/evil", 0o755)
+    box.up("writer; sleep 100")
+    for _ in range(30):
+        box.oci("exec", "c", "/bin/evil")
+    assert not os.path.exists(box.root + "/tmp/wrote")
+    assert (os.stat(copy).st_mtime_ns, read_bytes(copy)) == before
+    assert os.path.exists(box.root + "/tmp/seen"), "the attacker never saw the runtime"
+    box.oci("delete", "--force", "c", ok=True)
+    box.save("/bin/evil")
+    box.oci("run", "--bundle", box.bundle, "c")
+    assert (os.stat(copy).st_mtime_ns, read_bytes(copy)) == before
+
+
+# ---- exec into a container that has prepared itself
+
+def test_a_covered_proc_takes_no_writes_of_exec(box):
+    for caps in box.process["capabilities"].values():
+        caps.append("CAP_SYS_ADMIN")
+    box.linux.pop("seccomp", None)
+    box.linux["readonlyPaths"] = box.linux["maskedPaths"] = []
+    box.up("""mount -t tmpfs t /proc && mkdir -p /proc/self/attr /proc/self/fd /proc/thread-self/attr
+        for f in self/oom_score_adj self/attr/exec thread-self/attr/exec; do echo decoy >/proc/$f; done
+        cp -r /proc/self /proc/1; echo >/tmp/ready; while :; do sleep 0.05; done""")
+    wait_for("the container", lambda: os.path.exists(box.root + "/tmp/ready"))
+    process = dict(box.process, args=["sleep", "60"], oomScoreAdj=345)
+    with open(box.path("p.json"), "w") as f:
+        json.dump(process, f)
+    r = box.oci("exec", "--process", box.path("p.json"), "--detach", "--pid-file", box.path("pid"), "c")
+    if r.rc == 0:
+        assert read(f"/proc/{read(box.path('pid'))}/oom_score_adj") == "345\n"
+    r = box.oci("exec", "c", "sh", "-c", "cat /proc/self/oom_score_adj /proc/self/attr/exec", ok=True)
+    assert r.out == "decoy\ndecoy\n", r
+
+
+TRACER = r"""
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int main(void)
+{
+	struct stat own, st;
+	char path[64];
+	stat("/", &own);
+	for (;;) {
+		DIR *d = opendir("/proc");
+		struct dirent *e;
+		while ((e = readdir(d))) {
+			int pid = atoi(e->d_name), root, exe;
+			if (pid <= 1 || pid == getpid() || pid == getppid())
+				continue;
+			snprintf(path, sizeof(path), "/proc/%d/root", pid);
+			root = stat(path, &st) == 0 && (st.st_ino != own.st_ino || st.st_dev != own.st_dev);
+			snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+			exe = stat(path, &st) == 0;
+			stat("/bin/busybox", &own);
+			exe = exe && (st.st_ino != own.st_ino || st.st_dev != own.st_dev);
+			stat("/", &own);
+			if (root)
+				close(open("/tmp/another_root", O_CREAT | O_WRONLY, 0666));
+			if (exe && ptrace(PTRACE_SEIZE, pid, 0, 0) == 0)
+				close(open("/tmp/traced", O_CREAT | O_WRONLY, 0666));
+			snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+			if (access(path, F_OK) == 0)
+				close(open("/tmp/seen", O_CREAT | O_WRONLY, 0666));
+		}
+		closedir(d);
+	}
+}
+"""
+
+
+def test_nobody_traces_the_runtime_during_exec(box):
+    attacker(box, "tracer", TRACER)
+    box.up("tracer & while :; do sleep 0.05; done")
+    for _ in range(60):
+        box.oci("exec", "c", "/bin/true", ok=True)
+    assert os.path.exists(box.root + "/tmp/seen"), "the attacker saw nobody"
+    for found in ("another_root", "traced"):
+        assert not os.path.exists(box.root + "/tmp/" + found), found
+
+
+# ---- cgroups
+
+def test_a_rootless_user_does_not_reach_its_other_cgroups(box):
+    group = glob.glob(f"{CGROUPS}/unified") or [CGROUPS]
+    owned = f"{group[0]}/{box.name}-owned"
+    os.makedirs(owned + "/sub")
+    try:
+        for f in (owned, owned + "/sub"):
+            os.chown(f, 100000, 100000)
+        box.ns("user")
+        box.ns("cgroup", remove=True)
+        box.linux["uidMappings"] = box.linux["gidMappings"] = [
+            {"containerID": 0, "hostID": 100000, "size": 65536}]
+        sh("chown", "-R", "100000:100000", box.root)
+        box.config["mounts"] = [m for m in box.config["mounts"]
+                                if m["destination"] != "/sys/fs/cgroup"]
+        box.mount("/sys/fs/cgroup", "cgroup", "cgroup", "rw", "nosuid", "noexec", "nodev")
+        look = (f"for d in /sys/fs/cgroup/{box.name}-owned /sys/fs/cgroup/*/{box.name}-owned; do "
+                "[ -d $d ] && echo there; mkdir $d/made 2>/dev/null && echo made; done; "
+                "grep ' - cgroup' /proc/self/mountinfo")
+
+        def writable(out):
+            return [l for l in out.splitlines() if " - cgroup" in l and
+                    not l.split()[5].startswith("ro")]
+        r = box.run(look, ok=True)
+        assert " - cgroup" in r.out and not writable(r.out), r
+        assert "made" not in r.out and not os.path.exists(owned + "/made"), r
+        box.linux.pop("resources", None)
+        box.save(sh=look)
+        r = box.oci("--cgroup-manager", "disabled", "run", "--bundle", box.bundle, "c")
+        assert "there" in r.out and "made" not in r.out and not writable(r.out), r
+    finally:
+        for d in (owned + "/made", owned + "/sub", owned):
+            with contextlib.suppress(OSError):
+                os.rmdir(d)
 
 
 main(globals())

@@ -242,7 +242,7 @@ def test_features_are_complete(box):
     assert l["intelRdt"]["enabled"] is False and l["netDevices"]["enabled"] is False
     assert l["mountExtensions"]["idmap"]["enabled"] is True
     assert l["memoryPolicy"] == {"modes": [], "flags": []}
-    assert f["potentiallyUnsafeConfigAnnotations"] == []
+    assert f["potentiallyUnsafeConfigAnnotations"] == ["org.umiak.landlock."]
     assert re.match(r"\d+\.\d+\.\d+$", f["annotations"]["io.github.seccomp.libseccomp.version"])
 
 

@@ -367,3 +367,95 @@ Test(oci_spec, names)
 	cr_expect_eq(um_spec_rlimit("RLIMIT_NPROC"), RLIMIT_NPROC);
 	cr_expect_eq(um_spec_rlimit("NPROC"), -ENOENT);
 }
+
+/* ---- Landlock ---- */
+
+static struct um_spec *landlock(const char *annotations, struct um_error *err)
+{
+	struct um_spec *s = NULL;
+	char top[6000];
+
+	snprintf(top, sizeof(top), "\"annotations\": {%s}, ", annotations);
+	return decode((struct parts){.top = top}, &s, err) < 0 ? NULL : s;
+}
+
+Test(oci_spec, landlock_is_read_from_annotations)
+{
+	struct um_error err = UM_ERROR_INIT;
+	struct um_spec *s = landlock("\"org.umiak.landlock.read\": \"/a:/b/c:/\", "
+				     "\"org.umiak.landlock.write\": \"\", "
+				     "\"org.umiak.landlock.bind-tcp\": \"0,80,65535\", "
+				     "\"org.umiak.landlock.on-missing\": \"ignore\", "
+				     "\"org.umiak.other\": \"x\"",
+				     &err);
+	struct um_spec_landlock *l;
+
+	cr_assert(s, "%s", err.msg);
+	l = &s->landlock;
+	cr_expect(l->paths[UM_LANDLOCK_PATHS_READ].n == 3);
+	cr_expect_str_eq(l->paths[UM_LANDLOCK_PATHS_READ].v[0], "/a");
+	cr_expect_str_eq(l->paths[UM_LANDLOCK_PATHS_READ].v[1], "/b/c");
+	cr_expect_str_eq(l->paths[UM_LANDLOCK_PATHS_READ].v[2], "/");
+	cr_expect(l->paths[UM_LANDLOCK_PATHS_WRITE].given && !l->paths[UM_LANDLOCK_PATHS_WRITE].n);
+	cr_expect_not(l->paths[UM_LANDLOCK_PATHS_EXECUTE].given);
+	cr_expect(l->ports[UM_LANDLOCK_PORTS_BIND].n == 3);
+	cr_expect_eq(l->ports[UM_LANDLOCK_PORTS_BIND].v[0], 0);
+	cr_expect_eq(l->ports[UM_LANDLOCK_PORTS_BIND].v[2], 65535);
+	cr_expect_not(l->ports[UM_LANDLOCK_PORTS_CONNECT].given);
+	cr_expect(l->ignore_missing);
+	s = landlock("\"org.umiak.landlock\": \"x\"", &err);
+	cr_assert(s && !s->landlock.paths[0].given, "another key without the dot");
+}
+
+Test(oci_spec, landlock_refuses_what_it_does_not_understand)
+{
+	static const struct {
+		const char *annotations, *word;
+	} bad[] = {
+		{"\"org.umiak.landlock.read\": \"a\"", "landlock.read"},
+		{"\"org.umiak.landlock.read\": \":\"", "landlock.read"},
+		{"\"org.umiak.landlock.read\": \"/a:\"", "landlock.read"},
+		{"\"org.umiak.landlock.read\": \":/a\"", "landlock.read"},
+		{"\"org.umiak.landlock.write\": \"/a::/b\"", "landlock.write"},
+		{"\"org.umiak.landlock.write\": \"/a/..\"", "landlock.write"},
+		{"\"org.umiak.landlock.execute\": \"/./a\"", "landlock.execute"},
+		{"\"org.umiak.landlock.execute\": \"/a/../b\"", "landlock.execute"},
+		{"\"org.umiak.landlock.bind-tcp\": \"65536\"", "bind-tcp"},
+		{"\"org.umiak.landlock.bind-tcp\": \"1,\"", "bind-tcp"},
+		{"\"org.umiak.landlock.bind-tcp\": \",1\"", "bind-tcp"},
+		{"\"org.umiak.landlock.bind-tcp\": \"+1\"", "bind-tcp"},
+		{"\"org.umiak.landlock.bind-tcp\": \"0x1\"", "bind-tcp"},
+		{"\"org.umiak.landlock.bind-tcp\": \"1:2\"", "bind-tcp"},
+		{"\"org.umiak.landlock.connect-tcp\": \"0\"", "connect-tcp"},
+		{"\"org.umiak.landlock.connect-tcp\": \"99999999999999999999\"", "connect-tcp"},
+		{"\"org.umiak.landlock.read\": \"/\", \"org.umiak.landlock.on-missing\": \"\"",
+		 "on-missing"},
+		{"\"org.umiak.landlock.on-missing\": \"refuse\"", "nothing is restricted"},
+		{"\"org.umiak.landlock.\": \"/a\"", "not known"},
+		{"\"org.umiak.landlock.Read\": \"/a\"", "not known"},
+		{"\"org.umiak.landlock.ioctl\": \"/a\"", "not known"},
+	};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(bad); i++) {
+		struct um_error err = UM_ERROR_INIT;
+
+		cr_expect_not(landlock(bad[i].annotations, &err), "%s", bad[i].annotations);
+		cr_expect(strstr(err.msg, bad[i].word) && strstr(err.msg, "annotations.org.umiak."),
+			  "%s: %s", bad[i].annotations, err.msg);
+	}
+}
+
+Test(oci_spec, landlock_has_bounds)
+{
+	struct um_error err = UM_ERROR_INIT;
+	char text[2000] = "\"org.umiak.landlock.read\": \"/a";
+
+	for (int i = 1; i < 128; i++)
+		strncat(text, ":/a", sizeof(text) - strlen(text) - 1);
+	strncat(text, "\"", sizeof(text) - strlen(text) - 1);
+	cr_expect(landlock(text, &err), "%s", err.msg);
+	text[strlen(text) - 1] = '\0';
+	strncat(text, ":/a\"", sizeof(text) - strlen(text) - 1);
+	cr_expect_not(landlock(text, &err));
+	cr_expect(strstr(err.msg, "more than 128"), "%s", err.msg);
+}

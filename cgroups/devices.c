@@ -75,7 +75,7 @@ static int devices_v1(const struct um_cgroup *cg, int fd, const struct um_cgroup
 					   "exception \"%s\" from \"%s\"",
 					   text, wider);
 	}
-	r = um_io_write_value(fd, "devices.deny", "a");
+	r = n && rules[0].type == 'a' ? 0 : um_io_write_value(fd, "devices.deny", "a");
 	for (size_t i = 0; r >= 0 && i < n; i++) {
 		rule_text(&rules[i], text, sizeof(text));
 		r = um_io_write_value(fd, rules[i].allow ? "devices.allow" : "devices.deny", text);

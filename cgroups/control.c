@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/io.h"
@@ -41,7 +42,7 @@ static int collect(int dir, pid_vec *v, unsigned depth)
 		return -ELOOP;
 	fd = um_cgroup_open_dir(dir, ".");
 	if (fd < 0)
-		return fd;
+		return fd == -ENOENT || fd == -ENODEV ? 0 : fd;
 	d = fdopendir(fd);
 	if (!d) {
 		r = -errno;
@@ -196,6 +197,9 @@ int um_cgroup_kill(const struct um_cgroup *cg, struct um_error *err)
 	if (v2 < 0)
 		return kill_v1(cg, err);
 	r = um_io_write_value(v2, "cgroup.kill", "1");
+	/* removed meanwhile: its last process had ended */
+	if (r == -ENODEV || (r == -ENOENT && faccessat(v2, "cgroup.procs", F_OK, 0) < 0))
+		return 0;
 	if (r < 0)
 		return um_error_errno(err, r, "write cgroup.kill of %s", cg->path);
 	return 0;

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -29,16 +30,6 @@
 #include "runtime/sync.h"
 #include "runtime/sys.h"
 
-/* Every container may use these, whatever linux.resources.devices says (as runc and crun do). */
-static const struct um_cgroup_device always_allowed[] = {
-	{true, 'c', -1, -1, false, false, true}, {true, 'b', -1, -1, false, false, true},
-	{true, 'c', 1, 3, true, true, true},	 {true, 'c', 1, 5, true, true, true},
-	{true, 'c', 1, 7, true, true, true},	 {true, 'c', 1, 8, true, true, true},
-	{true, 'c', 1, 9, true, true, true},	 {true, 'c', 5, 0, true, true, true},
-	{true, 'c', 5, 1, true, true, true},	 {true, 'c', 5, 2, true, true, true},
-	{true, 'c', 136, -1, true, true, true},
-};
-
 void um_creation_init(struct um_creation *c)
 {
 	memset(c, 0, sizeof(*c));
@@ -47,6 +38,7 @@ void um_creation_init(struct um_creation *c)
 
 void um_creation_release(struct um_creation *c)
 {
+	um_systemd_let_go(&c->holder);
 	um_close(c->dir);
 	um_close(c->pidfd);
 	um_close(c->sync_fd);
@@ -56,25 +48,6 @@ void um_creation_release(struct um_creation *c)
 		um_cgroups_free(c->cgroups);
 	if (c->arena)
 		um_arena_free(c->arena);
-}
-
-int um_runtime_device_rules(const struct um_cgroup *cg, const struct um_spec *s,
-			    struct um_error *err)
-{
-	struct um_cgroup_device rules[512] = {{.type = 'a'}};
-	size_t n = 1;
-
-	if (s->n_device_rules + UM_ARRAY_LEN(always_allowed) + 1 > UM_ARRAY_LEN(rules))
-		return um_error_set(err, -E2BIG, "linux.resources.devices: too many rules");
-	for (size_t i = 0; i < s->n_device_rules; i++)
-		rules[n++] = s->device_rules[i];
-	for (size_t i = 0; i < UM_ARRAY_LEN(always_allowed); i++)
-		rules[n++] = always_allowed[i];
-	/* nothing before the last rule for all devices has an effect */
-	for (size_t i = n; i-- > 0;)
-		if (rules[i].type == 'a')
-			return um_cgroup_devices(cg, rules + i, n - i, err);
-	return um_cgroup_devices(cg, rules, n, err);
 }
 
 static int load(struct um_creation *c, const struct um_runtime_create *opts, struct um_error *err)
@@ -92,8 +65,6 @@ static int load(struct um_creation *c, const struct um_runtime_create *opts, str
 			 opts->config ? opts->config : "config.json", &c->spec, err);
 	if (r < 0)
 		return r;
-	if (!c->spec->has_process)
-		return um_error_set(err, -EINVAL, "process: is required");
 	r = um_io_path(path, sizeof(path), "%s%s%s", c->spec->root_path[0] == '/' ? "" : bundle,
 		       c->spec->root_path[0] == '/' ? "" : "/", c->spec->root_path);
 	if (r < 0 || !realpath(path, rootfs))
@@ -105,6 +76,21 @@ static int load(struct um_creation *c, const struct um_runtime_create *opts, str
 	return c->bundle && c->rootfs ? 0 : -ENOMEM;
 }
 
+/* "mode=755": a file system's, which mean nothing where it is mounted already, as in mount(2). */
+static void warn_mounts(const struct um_runtime *rt, const struct um_spec *s)
+{
+	char text[200];
+
+	for (size_t i = 0; rt->warn && i < s->n_mounts; i++) {
+		if (!s->mounts[i].bind || !s->mounts[i].data.n)
+			continue;
+		snprintf(text, sizeof(text),
+			 "mounts[%zu]: options: \"%.100s\" has no effect on a bind mount", i,
+			 s->mounts[i].data.v[0]);
+		rt->warn(rt->warn_data, text);
+	}
+}
+
 static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
 			     bool run, struct um_error *err)
 {
@@ -114,10 +100,8 @@ static int check_combination(const struct um_spec *s, const struct um_runtime_cr
 		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 					   "--as-sibling: a user namespace by path is not "
 					   "supported with it");
-	if (s->ns[UM_NS_MOUNT].path)
-		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
-					   "linux.namespaces: a mount namespace by path is not "
-					   "supported");
+	if (!s->has_process && run)
+		return um_error_set(err, -EINVAL, "process: is required");
 	if (um_lsm_check(&s->process, s->mount_label, err) < 0)
 		return -EOPNOTSUPP;
 	r = um_landlock_check(&s->landlock, &s->process, err);
@@ -168,6 +152,7 @@ static int check_cgroup_unused(const struct um_cgroups *host, const char *path,
 static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struct um_error *err)
 {
 	struct um_error own = UM_ERROR_INIT;
+	struct um_cgroup_limits limits;
 	int r;
 
 	if (!c->state.cgroup) {
@@ -179,7 +164,7 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 	}
 	um_why("the container's cgroup, in each hierarchy of this host");
 	r = um_cgroup_create(c->cgroups, c->state.cgroup, &c->cg, NULL, &own);
-	if ((r == -EACCES || r == -EPERM || r == -EROFS) && rt->cgroups_optional &&
+	if ((r == -EACCES || r == -EPERM || r == -EROFS) && rt->cgroups_optional && !rt->systemd &&
 	    !any_limit(c->spec) && !c->spec->cgroups_path) {
 		c->state.cgroup = NULL; /* nothing was asked for that needs one */
 		return um_state_save(c->dir, &c->state, err);
@@ -187,14 +172,20 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 	if (r < 0)
 		return um_error_move(err, &own);
 	UM_FAULT("runtime.create.cgroup");
+	/* the process that holds the scope is one, too, until the init is there */
+	limits = c->spec->limits;
+	if (c->holder && limits.pids == 1)
+		limits.pids = 2;
 	um_why("linux.resources: the limits, before there is anybody to break them");
-	r = um_cgroup_apply(c->cg, &c->spec->limits, err);
+	r = um_cgroup_apply(c->cg, &limits, err);
 	if (r < 0)
 		return um_error_wrap(err, r, "linux.resources");
 	um_why("linux.resources.devices: which devices its processes may use");
-	r = um_runtime_device_rules(c->cg, c->spec, err);
-	if (r < 0)
-		return um_error_wrap(err, r, "linux.resources.devices");
+	r = um_runtime_device_rules(c->cg, c->spec, &own);
+	/* who may load no BPF program may make no device nodes either, and the user's rights hold
+	 */
+	if (r < 0 && !(r == -EPERM && rt->cgroups_optional))
+		return um_error_wrap(err, um_error_move(err, &own), "linux.resources.devices");
 	return um_cgroup_prepare_join(c->cg, err);
 }
 
@@ -209,38 +200,6 @@ static int listen_for_start(int dir, int *ret, struct um_error *err)
 		return um_error_errno(err, -errno, "start socket");
 	*ret = TAKE_FD(fd);
 	return 0;
-}
-
-static int open_namespaces(struct um_init *in, struct um_error *err)
-{
-	for (int i = 0; i < UM_NS_N; i++) {
-		const struct um_spec_ns *ns = &in->spec->ns[i];
-
-		if (!ns->present || !ns->path)
-			continue;
-		in->ns_fds[i] = open(ns->path, O_RDONLY | O_CLOEXEC);
-		if (in->ns_fds[i] < 0)
-			return um_error_errno(err, -errno, "linux.namespaces: %s %s",
-					      um_spec_ns_name(i), ns->path);
-	}
-	return 0;
-}
-
-static int time_offsets(const struct um_spec *s, struct um_error *err)
-{
-	char text[160];
-	int r;
-
-	if (!s->has_time_offsets)
-		return 0;
-	um_why("linux.timeOffsets: a time namespace whose clocks may be set while nobody is in it");
-	if (um_sys_unshare(CLONE_NEWTIME) < 0)
-		return um_error_errno(err, -errno, "linux.namespaces: new time");
-	snprintf(text, sizeof(text), "monotonic %lld %lld\nboottime %lld %lld\n",
-		 (long long)s->time_monotonic_sec, (long long)s->time_monotonic_nsec,
-		 (long long)s->time_boottime_sec, (long long)s->time_boottime_nsec);
-	r = um_io_write_value(AT_FDCWD, "/proc/self/timens_offsets", text);
-	return r < 0 ? um_error_errno(err, r, "linux.timeOffsets") : 0;
 }
 
 /* The helper: new namespaces belong to the user namespace that makes them. Its exit status is an
@@ -265,22 +224,6 @@ static int enter_and_clone(struct um_init *in, struct clone_args *args, int sock
 	if (r < 0)
 		return errno;
 	return -um_console_send_fd(socket_fd, pidfd, "pidfd");
-}
-
-/* A process by its pidfd, as our own pid namespace numbers it. */
-static int pid_of(int pidfd)
-{
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4096);
-	char path[64], *p;
-	uint64_t pid;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	if (um_io_read_file(AT_FDCWD, path, &b, NULL) < 0)
-		return -ESRCH;
-	p = strstr(um_buf_str(&b), "\nPid:\t");
-	if (!p || um_num_u64n(p + 6, strcspn(p + 6, "\n"), INT32_MAX, &pid) < 0)
-		return -ESRCH;
-	return (int)pid;
 }
 
 /* The init as a child of ours (CLONE_PARENT), made by a helper that has entered the user namespace,
@@ -308,7 +251,7 @@ static int clone_within(struct um_creation *c, struct um_init *in, struct clone_
 	else
 		r = um_console_receive(pair[0], &c->pidfd, err);
 	um_close(pair[0]);
-	return r < 0 ? r : pid_of(c->pidfd);
+	return r < 0 ? r : um_state_pid_of(c->pidfd);
 }
 
 /* clone3 into the namespaces and the cgroup. The pid namespace to join is entered for the one child
@@ -321,7 +264,7 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 	struct clone_args args = {.flags = CLONE_PIDFD,
 				  .pidfd = (uint64_t)(uintptr_t)&c->pidfd,
 				  .exit_signal = as_sibling ? 0 : SIGCHLD};
-	int r = time_offsets(c->spec, err);
+	int r = um_creation_time_offsets(c->spec, err);
 
 	if (r < 0)
 		return r;
@@ -348,6 +291,12 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 		um_why("the container's first process, in its new namespaces%s",
 		       cgroup_fd >= 0 ? " and from the first in its cgroup" : "");
 		r = um_sys_clone3(&args);
+		if (r < 0 && errno == EACCES && c->state.systemd_unit) {
+			/* the part of the tree that we are in is not ours: systemd moves it */
+			c->attach = true;
+			args.flags &= ~(uint64_t)CLONE_INTO_CGROUP;
+			r = um_sys_clone3(&args);
+		}
 		if (!r)
 			um_init_main(in);
 		if (r < 0)
@@ -373,6 +322,9 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 	in->start_fd = um_close(in->start_fd);
 	if (r < 0)
 		return r;
+	r = um_creation_drop_holder(c, err);
+	if (r < 0)
+		return r;
 	UM_FAULT("runtime.create.cloned");
 	r = um_idmap_write(c->spec, (pid_t)c->state.pid, &in->setgroups_denied, err);
 	if (r >= 0)
@@ -390,7 +342,8 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 			return um_error_move(err, &m.error);
 		if (m.type == UM_SYNC_READY)
 			return 0;
-		r = um_state_hook_json(c->arena, c->state.id, "creating", c->state.pid, c->bundle,
+		/* hooks come after the lifecycle's second step, the creation */
+		r = um_state_hook_json(c->arena, c->state.id, "created", c->state.pid, c->bundle,
 				       c->spec, &json);
 		if (r >= 0)
 			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json, err);
@@ -430,25 +383,47 @@ static int save_config(struct um_creation *c, struct um_error *err)
 	return r < 0 ? um_error_errno(err, r, "write config.json") : 0;
 }
 
+/* Asked, not changed: no step. */
+static bool can_give(int cap)
+{
+	return syscall(SYS_prctl, PR_CAPBSET_READ, cap, 0, 0, 0) == 1;
+}
+
 static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
 {
 	const struct um_json *caps = um_json_path(s->json, "process.capabilities.bounding");
 	char text[200];
 
 	um_json_foreach (it, caps) {
-		if (!rt->warn || um_spec_cap(it->str) >= 0)
+		int cap = um_spec_cap(it->str);
+
+		if (!rt->warn || (cap >= 0 && (s->ns[UM_NS_USER].present || can_give(cap))))
 			continue;
-		snprintf(text, sizeof(text), "capability %.60s is not known and not granted",
-			 it->str);
+		snprintf(text, sizeof(text), "capability %.60s is not %s and not granted", it->str,
+			 cap < 0 ? "known" : "ours to give");
 		rt->warn(rt->warn_data, text);
 	}
+}
+
+static int name_cgroup(struct um_creation *c, struct um_error *err)
+{
+	const char *cgroup = c->spec->cgroups_path
+				     ? c->spec->cgroups_path
+				     : um_arena_printf(c->arena, "/umiak-oci-%s", c->state.id);
+	int r;
+
+	if (!cgroup)
+		return -ENOMEM;
+	r = check_cgroup_unused(c->cgroups, cgroup, err);
+	if (r >= 0)
+		c->state.cgroup = cgroup;
+	return r;
 }
 
 static int prepare(struct um_creation *c, const struct um_runtime *rt,
 		   const struct um_runtime_create *opts, struct um_error *err)
 {
 	char created[UM_TIME_LEN];
-	const char *cgroup;
 	int r;
 
 	c->state.id = opts->id;
@@ -462,15 +437,9 @@ static int prepare(struct um_creation *c, const struct um_runtime *rt,
 		r = um_cgroups_open(&c->cgroups, err);
 		if (r < 0)
 			return r;
-		cgroup = c->spec->cgroups_path
-				 ? c->spec->cgroups_path
-				 : um_arena_printf(c->arena, "/umiak-oci-%s", opts->id);
-		if (!cgroup)
-			return -ENOMEM;
-		r = check_cgroup_unused(c->cgroups, cgroup, err);
+		r = rt->systemd ? um_creation_scope(c, rt, err) : name_cgroup(c, err);
 		if (r < 0)
 			return r;
-		c->state.cgroup = cgroup;
 	}
 	/* first, so that delete knows the cgroup whatever happens next */
 	um_why("the state is kept before anything else is made: delete finds all by it");
@@ -486,7 +455,10 @@ static int prepare(struct um_creation *c, const struct um_runtime *rt,
 
 static void undo(struct um_creation *c, const struct um_runtime *rt, const char *id)
 {
+	struct um_systemd_scope scope;
+
 	um_why("undone: the container could not be made");
+	um_systemd_let_go(&c->holder);
 	if (c->pidfd >= 0) {
 		struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
 
@@ -496,6 +468,8 @@ static void undo(struct um_creation *c, const struct um_runtime *rt, const char 
 	}
 	if (c->cg)
 		(void)!um_cgroup_kill(c->cg, NULL);
+	if (c->state.systemd_unit && um_runtime_scope(rt, &c->state, &scope, NULL) >= 0)
+		(void)!um_systemd_stop(&scope, NULL);
 	if (c->cgroups && c->state.cgroup)
 		(void)!um_cgroup_remove(c->cgroups, c->state.cgroup, NULL);
 	(void)!um_state_remove(rt, id, NULL);
@@ -531,7 +505,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	if (r >= 0)
 		r = um_seccomp_connect(&c->spec->seccomp, &in.seccomp_fd, err);
 	if (r >= 0)
-		r = open_namespaces(&in, err);
+		r = um_creation_open_namespaces(&in, err);
 	if (r >= 0)
 		r = um_idmap_mounts(c->arena, c->spec, c->bundle, in.ns_fds[UM_NS_USER],
 				    &in.mount_fds, err);
@@ -586,6 +560,7 @@ int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 	if (r < 0)
 		return r;
 	warn_caps(rt, c->spec);
+	warn_mounts(rt, c->spec);
 	r = um_state_make(rt, opts->id, &c->dir, err);
 	if (r < 0)
 		return r;

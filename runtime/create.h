@@ -4,6 +4,7 @@
 
 #include "runtime/runtime.h"
 #include "runtime/spec.h"
+#include "runtime/systemd.h"
 
 struct um_creation {
 	struct um_arena *arena;
@@ -12,9 +13,12 @@ struct um_creation {
 	struct um_cgroups *cgroups;
 	struct um_cgroup *cg;
 	struct um_runtime_state state;
-	int dir;     /* the state folder, locked */
-	int pidfd;   /* the init */
-	int sync_fd; /* to the init, which waits for UM_SYNC_CONTINUE */
+	struct um_systemd_scope scope; /* of the state's systemd_unit */
+	bool attach;		       /* the init could not be cloned into it */
+	pid_t holder;		       /* keeps systemd's scope until the init is in it; 0: none */
+	int dir;		       /* the state folder, locked */
+	int pidfd;		       /* the init */
+	int sync_fd;		       /* to the init, which waits for UM_SYNC_CONTINUE */
 };
 
 void um_creation_init(struct um_creation *c);
@@ -24,9 +28,30 @@ void um_creation_release(struct um_creation *c);
 um_must_check int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 				  const struct um_runtime_create *opts, bool run, int console_fd,
 				  struct um_error *err);
-/* Device rules of @s with what every container may use. */
+/* Device rules of @s with what every container may use: at most UM_RUNTIME_MAX_RULES. */
+#define UM_RUNTIME_MAX_RULES 512
+um_must_check int um_runtime_collect_rules(const struct um_spec *s, struct um_cgroup_device *rules,
+					   size_t *ret_n, struct um_error *err);
+/* ... in force for @cg. */
 um_must_check int um_runtime_device_rules(const struct um_cgroup *cg, const struct um_spec *s,
 					  struct um_error *err);
+
+/* The scope of a container's state; -EOPNOTSUPP without a helper. */
+um_must_check int um_runtime_scope(const struct um_runtime *rt, const struct um_runtime_state *s,
+				   struct um_systemd_scope *ret, struct um_error *err);
+
+/* The namespaces that have a path, into in->ns_fds. */
+struct um_init;
+um_must_check int um_creation_open_namespaces(struct um_init *in, struct um_error *err);
+/* Unshares the time namespace of the children to be, with its offsets. */
+um_must_check int um_creation_time_offsets(const struct um_spec *s, struct um_error *err);
+
+/* Starts the scope with a holder in it, and names both in @c. Until the state names the scope, too,
+ * it is its holder's, which dies with us. */
+um_must_check int um_creation_scope(struct um_creation *c, const struct um_runtime *rt,
+				    struct um_error *err);
+/* The init is in the scope: what held that is not needed any longer. */
+um_must_check int um_creation_drop_holder(struct um_creation *c, struct um_error *err);
 
 /* The hooks of one kind, from the config.json kept in the state folder @dir. */
 um_must_check int um_runtime_run_hooks(int dir, const struct um_runtime_state *s,

@@ -15,6 +15,8 @@
 #include "base/io.h"
 #include "runtime/affinity.h"
 #include "runtime/console.h"
+#include "runtime/create.h"
+#include "runtime/exec.h"
 #include "runtime/explain.h"
 #include "runtime/landlock.h"
 #include "runtime/lsm.h"
@@ -27,6 +29,8 @@
 #include "runtime/sys.h"
 #include "runtime/wait.h"
 #include "runtime/user.h"
+
+#define TO_ATTACH 200 /* above every errno */
 
 struct exec {
 	struct um_arena *arena;
@@ -41,6 +45,10 @@ struct exec {
 	unsigned preserve_fds;
 	uint64_t namespaces; /* to enter */
 	bool in_v2;
+	struct um_systemd_scope scope; /* no unit: the cgroup is no scope's own */
+	bool setgroups_allowed;
+	bool in_user_ns; /* before it was cloned */
+	bool attach;	 /* by systemd, for we may not */
 	pid_t pid;
 };
 
@@ -59,142 +67,6 @@ static void exec_release(struct exec *x)
 	um_close(x->console_fd);
 	if (x->arena)
 		um_arena_free(x->arena);
-}
-
-/* ---- which process ---- */
-
-/* Appends to an arena vector of strings. */
-static int append(struct um_arena *a, struct um_strv *v, char *const *more, size_t n)
-{
-	char **out = um_arena_zalloc(a, (v->n + n + 1) * sizeof(*out));
-
-	if (!out)
-		return -ENOMEM;
-	if (v->n)
-		memcpy(out, v->v, v->n * sizeof(*out));
-	if (n)
-		memcpy(out + v->n, more, n * sizeof(*out));
-	v->v = out;
-	v->n += n;
-	return 0;
-}
-
-/* Later values of a variable replace earlier ones. */
-static void drop_shadowed(struct um_strv *env)
-{
-	size_t out = 0;
-
-	for (size_t i = 0; i < env->n; i++) {
-		size_t len = strcspn(env->v[i], "=");
-		bool again = false;
-
-		for (size_t k = i + 1; k < env->n && !again; k++)
-			again = !strncmp(env->v[i], env->v[k], len + 1);
-		if (!again)
-			env->v[out++] = env->v[i];
-	}
-	env->n = out;
-	if (env->v)
-		env->v[out] = NULL;
-}
-
-static int from_options(struct exec *x, const struct um_runtime_exec *o, struct um_error *err)
-{
-	struct um_spec_process *p = &x->process;
-	size_t n = 0;
-	int r;
-
-	*p = x->spec->process;
-	p->terminal = o->tty;
-	p->console_height = p->console_width = 0;
-	while (o->args && o->args[n])
-		n++;
-	if (!n)
-		return um_error_set(err, -EINVAL, "exec: a command or --process is required");
-	p->args = (struct um_strv){NULL, 0};
-	r = append(x->arena, &p->args, o->args, n);
-	for (size_t i = 0; r >= 0 && i < o->n_env; i++)
-		if (!strchr(o->env[i], '=') || o->env[i][0] == '=')
-			return um_error_set(err, -EINVAL, "--env: \"%.60s\" is not NAME=value",
-					    o->env[i]);
-	if (r >= 0)
-		r = append(x->arena, &p->env, o->env, o->n_env);
-	if (r < 0)
-		return r;
-	drop_shadowed(&p->env);
-	if (o->cwd)
-		p->cwd = o->cwd;
-	if (p->cwd[0] != '/')
-		return um_error_set(err, -EINVAL, "--cwd: must be absolute");
-	if (o->user && um_user_parse(o->user, &p->uid, &p->gid) < 0)
-		return um_error_set(err, -EINVAL, "--user: \"%.60s\" is not uid[:gid] in numbers",
-				    o->user);
-	if (o->n_gids) {
-		p->additional_gids = um_arena_zalloc(x->arena, o->n_gids * sizeof(uint32_t));
-		if (!p->additional_gids)
-			return -ENOMEM;
-		memcpy(p->additional_gids, o->gids, o->n_gids * sizeof(uint32_t));
-		p->n_additional_gids = o->n_gids;
-	}
-	p->no_new_privileges = p->no_new_privileges || o->no_new_privs;
-	if (o->selinux_label)
-		p->selinux_label = o->selinux_label;
-	if (o->apparmor_profile)
-		p->apparmor_profile = o->apparmor_profile;
-	for (size_t i = 0; i < o->n_caps; i++) {
-		int cap = um_spec_cap(o->caps[i]);
-
-		if (cap < 0)
-			return um_error_set(err, -EINVAL, "--cap: \"%.60s\" is not known",
-					    o->caps[i]);
-		/* never inheritable: that outlives a change of user (CVE-2022-29162) */
-		p->caps[UM_CAP_BOUNDING] |= UINT64_C(1) << cap;
-		p->caps[UM_CAP_EFFECTIVE] |= UINT64_C(1) << cap;
-		p->caps[UM_CAP_PERMITTED] |= UINT64_C(1) << cap;
-	}
-	return 0;
-}
-
-static int from_file(struct exec *x, const char *file, struct um_error *err)
-{
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(UM_SPEC_MAX_BYTES);
-	struct um_json *json;
-	int r = um_io_read_file(AT_FDCWD, file, &b, err);
-
-	if (r >= 0)
-		r = um_json_parse(x->arena, um_buf_str(&b), b.len, NULL, &json, err);
-	if (r < 0)
-		return um_error_wrap(err, r, "%s", file);
-	r = um_spec_decode_process(x->arena, json, &x->process, err);
-	if (r >= 0 && !x->process.has_caps) {
-		x->process.has_caps = x->spec->process.has_caps;
-		memcpy(x->process.caps, x->spec->process.caps, sizeof(x->process.caps));
-	}
-	return r;
-}
-
-/* A process object says everything: an option beside it would be ignored. */
-static int check_options(const struct um_runtime_exec *o, struct um_error *err)
-{
-	const struct {
-		bool given;
-		const char *name;
-	} options[] = {{o->args && o->args[0], "a command"},
-		       {o->cwd, "--cwd"},
-		       {o->user, "--user"},
-		       {o->n_env, "--env"},
-		       {o->n_caps, "--cap"},
-		       {o->n_gids, "--additional-gids"},
-		       {o->tty, "--tty"},
-		       {o->selinux_label, "--process-label"},
-		       {o->apparmor_profile, "--apparmor"},
-		       {o->no_new_privs, "--no-new-privs"}};
-
-	for (size_t i = 0; o->process_file && i < UM_ARRAY_LEN(options); i++)
-		if (options[i].given)
-			return um_error_set(err, -EINVAL, "exec: %s cannot be given with --process",
-					    options[i].name);
-	return 0;
 }
 
 /* A group beneath the container's must stand in every hierarchy in which the container has one: a
@@ -246,7 +118,7 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 		struct um_error *err)
 {
 	_cleanup_close_ int dir = -1;
-	int r = check_options(o, err);
+	int r = um_exec_check_options(o, err);
 
 	if (r >= 0)
 		r = um_state_open(rt, o->id, &dir, err);
@@ -268,7 +140,9 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	r = um_spec_load(x->arena, dir, "config.json", &x->spec, err);
 	if (r < 0)
 		return r;
-	r = o->process_file ? from_file(x, o->process_file, err) : from_options(x, o, err);
+	r = o->process_file
+		    ? um_exec_from_file(x->arena, x->spec, o->process_file, &x->process, err)
+		    : um_exec_from_options(x->arena, x->spec, o, &x->process, err);
 	if (r >= 0)
 		r = um_lsm_check(&x->process, NULL, err);
 	if (r >= 0)
@@ -281,10 +155,23 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	if (x->process.terminal && !o->console_socket && o->detach)
 		return um_error_set(err, -EINVAL, "a detached terminal needs --console-socket");
 	r = open_cgroup(x, o, err);
+	if (r >= 0 && x->state.systemd_unit && !o->cgroup)
+		r = um_runtime_scope(rt, &x->state, &x->scope, err);
 	if (r >= 0)
 		r = um_seccomp_load(rt->root, um_json_path(x->spec->json, "linux.seccomp"),
 				    &x->spec->seccomp, &x->seccomp, err);
 	return r < 0 ? r : um_seccomp_connect(&x->spec->seccomp, &x->listener.socket, err);
+}
+
+/* Who made the user namespace without being root had to give that up. */
+static bool setgroups_allowed(const struct exec *x)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(64);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%lld/setgroups", (long long)x->state.pid);
+	return um_io_read_file(AT_FDCWD, path, &b, NULL) < 0 ||
+	       !strncmp(um_buf_str(&b), "allow", 5);
 }
 
 /* The namespaces in which the init differs from us. */
@@ -304,6 +191,7 @@ static int find_namespaces(struct exec *x, struct um_error *err)
 		if (a.st_ino != b.st_ino || a.st_dev != b.st_dev)
 			x->namespaces |= um_spec_ns_flag(i);
 	}
+	x->setgroups_allowed = setgroups_allowed(x);
 	return 0;
 }
 
@@ -324,7 +212,8 @@ static int oom_score(struct exec *x, struct um_error *err)
 
 static int enter(struct exec *x, struct um_error *err)
 {
-	uint64_t flags = x->namespaces & ~(uint64_t)CLONE_NEWPID;
+	uint64_t flags =
+		x->namespaces & ~(uint64_t)(CLONE_NEWPID | (x->in_user_ns ? CLONE_NEWUSER : 0));
 	int r;
 
 	um_why("into the container's cgroup, in the hierarchies where it is not yet");
@@ -332,7 +221,7 @@ static int enter(struct exec *x, struct um_error *err)
 	if (r < 0)
 		return um_error_errno(err, r, "join cgroup %s", x->cg->path);
 	r = um_affinity_set(x->process.cpus_final, "final", err);
-	if (r >= 0)
+	if (r >= 0 && !x->in_user_ns)
 		r = oom_score(x, err);
 	if (r >= 0)
 		r = um_lsm_set(&x->process, -1, err);
@@ -390,7 +279,8 @@ static void child(struct exec *x)
 					 .seccomp = &x->seccomp,
 					 .listener = &x->listener,
 					 .landlock = &x->spec->landlock,
-					 .preserve_fds = x->preserve_fds};
+					 .preserve_fds = x->preserve_fds,
+					 .setgroups_allowed = x->setgroups_allowed};
 	int r, report = x->child_sync_fd;
 
 	um_explain_child("exec", 0);
@@ -421,7 +311,6 @@ static void child(struct exec *x)
 		r = listener_json(x, first.pid);
 	um_why("from here on it may outlive its creator");
 	um_sys_prctl(PR_SET_PDEATHSIG, 0, 0);
-	start.setgroups_allowed = !(x->namespaces & CLONE_NEWUSER) || geteuid() == 0;
 	if (r >= 0)
 		r = um_process_start(&start, &err);
 	if (!err.code)
@@ -432,6 +321,71 @@ static void child(struct exec *x)
 
 /* ---- in the parent ---- */
 
+/* Where the part of the tree that we are in is not ours, systemd moves it. */
+static int clone_into_cgroup(struct exec *x, struct clone_args *args)
+{
+	int pid = um_sys_clone3(args);
+
+	if (pid < 0 && errno == EACCES && x->scope.unit) {
+		x->attach = true;
+		args->flags &= ~(uint64_t)CLONE_INTO_CGROUP;
+		pid = um_sys_clone3(args);
+	}
+	return pid;
+}
+
+/* A helper's part: it enters the user namespace, in which it may enter the pid namespace, and makes
+ * a child of its parent's. Its exit status is an errno, or TO_ATTACH. */
+static int enter_and_clone(struct exec *x, struct clone_args *args, int socket_fd)
+{
+	int pidfd = -1, r;
+
+	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
+	args->flags |= CLONE_PARENT;
+	args->exit_signal = 0; /* with CLONE_PARENT: that of this process */
+	/* before the guard, which gives the file to root */
+	if (oom_score(x, NULL) < 0 || um_process_guard(NULL) < 0)
+		return EPERM;
+	um_why("the user namespace first: in it we may enter the pid namespace");
+	if (um_sys_setns(x->init_pidfd, CLONE_NEWUSER | CLONE_NEWPID) < 0)
+		return errno;
+	x->in_user_ns = true;
+	r = clone_into_cgroup(x, args);
+	if (!r) {
+		um_close(socket_fd);
+		child(x);
+	}
+	if (r < 0)
+		return errno;
+	r = um_console_send_fd(socket_fd, pidfd, "pidfd");
+	return r < 0 ? -r : x->attach ? TO_ATTACH : 0;
+}
+
+static int clone_within(struct exec *x, struct clone_args *args, struct um_error *err)
+{
+	int pair[2], status = 0, r;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return um_error_errno(err, -errno, "socketpair");
+	pid = um_sys_fork();
+	if (!pid) {
+		um_close(pair[0]);
+		_exit(enter_and_clone(x, args, pair[1]));
+	}
+	r = pid < 0 ? -errno : 0;
+	um_close(pair[1]);
+	if (r >= 0 && waitpid(pid, &status, 0) == pid)
+		r = WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+	x->attach = r == -TO_ATTACH;
+	if (r < 0 && !x->attach)
+		r = um_error_errno(err, r, "enter the container's user and pid namespaces");
+	else
+		r = um_console_receive(pair[0], &x->pidfd, err);
+	um_close(pair[0]);
+	return r < 0 ? r : um_state_pid_of(x->pidfd);
+}
+
 static int clone_child(struct exec *x, struct um_error *err)
 {
 	_cleanup_close_ int own = -1;
@@ -439,7 +393,8 @@ static int clone_child(struct exec *x, struct um_error *err)
 	struct clone_args args = {.flags = CLONE_PIDFD,
 				  .pidfd = (uint64_t)(uintptr_t)&x->pidfd,
 				  .exit_signal = SIGCHLD};
-	int pid, saved;
+	bool within = false;
+	int pid;
 
 	if (cgroup_fd >= 0) {
 		args.flags |= CLONE_INTO_CGROUP;
@@ -449,20 +404,31 @@ static int clone_child(struct exec *x, struct um_error *err)
 	if (x->namespaces & CLONE_NEWPID) {
 		um_why("the child to come is to be in the container's pid namespace");
 		own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-		if (own < 0 || um_sys_setns(x->init_pidfd, CLONE_NEWPID) < 0)
-			return um_error_errno(err, -errno, "enter the container's pid namespace");
+		if (own < 0)
+			return um_error_errno(err, -errno, "open the own pid namespace");
+		if (um_sys_setns(x->init_pidfd, CLONE_NEWPID) < 0) {
+			if (errno != EPERM || !(x->namespaces & CLONE_NEWUSER))
+				return um_error_errno(err, -errno,
+						      "enter the container's pid namespace");
+			within = true; /* we may once we are in its user namespace */
+		}
 	}
 	um_why("the new process%s",
 	       cgroup_fd >= 0 ? ", from the first in the container's cgroup" : "");
-	pid = um_sys_clone3(&args);
-	if (!pid)
-		child(x);
-	saved = errno;
+	if (within) {
+		pid = clone_within(x, &args, err);
+	} else {
+		pid = clone_into_cgroup(x, &args);
+		if (!pid)
+			child(x);
+		if (pid < 0)
+			pid = um_error_errno(err, -errno, "clone3");
+	}
 	um_why("further children are to be in our own pid namespace again");
-	if (own >= 0)
+	if (own >= 0 && !within)
 		(void)!um_sys_setns(own, CLONE_NEWPID);
 	if (pid < 0)
-		return um_error_errno(err, -saved, "clone3");
+		return pid;
 	x->pid = pid;
 	return 0;
 }
@@ -484,6 +450,9 @@ static int go(struct exec *x, struct um_error *err)
 	if (r < 0)
 		return r;
 	UM_FAULT("runtime.exec.cloned");
+	r = x->attach ? um_systemd_attach(&x->scope, x->pid, err) : 0;
+	if (r < 0)
+		return r;
 	r = um_sync_send_pid(x->sync_fd, x->pid);
 	if (r >= 0)
 		r = um_sync_recv(x->sync_fd, &m);

@@ -101,7 +101,7 @@ static int oom_score(struct um_init *in, struct um_error *err)
 	char text[16];
 	int r;
 
-	if (p->oom_score_adj == UM_CG_UNSET)
+	if (!in->spec->has_process || p->oom_score_adj == UM_CG_UNSET)
 		return 0;
 	um_why("process.oomScoreAdj: how soon it dies when memory runs out");
 	snprintf(text, sizeof(text), "%d", (int)p->oom_score_adj);
@@ -208,8 +208,12 @@ static int run_program(struct um_init *in, struct um_error *err)
 					       .landlock = &in->spec->landlock,
 					       .preserve_fds = in->preserve_fds,
 					       .setgroups_allowed = !in->setgroups_denied};
-	int r = um_hooks_run(&in->spec->hooks[UM_HOOK_START_CONTAINER], "startContainer",
-			     in->state_json, err);
+	int r;
+
+	if (!in->spec->has_process)
+		return um_error_set(err, -EINVAL, "process: is not set, and start needs it");
+	r = um_hooks_run(&in->spec->hooks[UM_HOOK_START_CONTAINER], "startContainer",
+			 in->state_json, err);
 
 	/* not before the hooks, which would get it */
 	if (r >= 0 && in->proc_fd >= 0)
@@ -252,12 +256,17 @@ void um_init_main(struct um_init *in)
 		_exit(1);
 	um_why("a session of its own: signals of the caller's terminal do not reach it");
 	um_sys_setsid();
-	r = um_state_hook_json(in->arena, in->id, "creating", first.pid, in->bundle, in->spec,
+	r = um_state_hook_json(in->arena, in->id, "created", first.pid, in->bundle, in->spec,
 			       &in->state_json);
 	if (r >= 0 && in->seccomp_fd >= 0) {
-		in->seccomp_json = um_seccomp_listener_json(in->arena, &in->spec->seccomp,
-							    in->state_json, first.pid);
-		r = in->seccomp_json ? 0 : -ENOMEM;
+		const char *json;
+
+		r = um_state_hook_json(in->arena, in->id, "creating", first.pid, in->bundle,
+				       in->spec, &json);
+		if (r >= 0)
+			in->seccomp_json = um_seccomp_listener_json(in->arena, &in->spec->seccomp,
+								    json, first.pid);
+		r = r < 0 ? r : in->seccomp_json ? 0 : -ENOMEM;
 	}
 	if (r >= 0)
 		r = oom_score(in, &err);
@@ -274,14 +283,14 @@ void um_init_main(struct um_init *in)
 		       "(CVE-2024-21626)");
 		r = um_process_keep_fds(in->preserve_fds, keep, UM_ARRAY_LEN(keep), &err);
 	}
-	if (r >= 0)
+	if (r >= 0 && in->spec->has_process) {
 		um_process_make_cwd(&in->spec->process);
-	if (r >= 0)
 		r = um_process_limits(&in->spec->process, &err);
-	if (r >= 0)
-		r = um_process_home(in->arena, &in->spec->process);
-	if (r >= 0 && in->spec->has_process)
-		r = um_process_find(&in->spec->process, path, sizeof(path), &err);
+		if (r >= 0)
+			r = um_process_home(in->arena, &in->spec->process);
+		if (r >= 0)
+			r = um_process_find(&in->spec->process, path, sizeof(path), &err);
+	}
 	/* From here the socket's end says that the creator died. The signal would come as well when
 	 * it ends in good order, before this process had the time to cancel it. */
 	um_why("it is ready: from here on it may outlive its creator");

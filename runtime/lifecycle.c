@@ -156,6 +156,24 @@ static int kill_everything(const struct um_runtime_state *s, struct um_error *er
 	return 0;
 }
 
+/* It ends by itself, too, when it is empty; but not before its last process has been reaped. Where
+ * systemd is out of reach, that its cgroup is gone is enough. */
+static int stop_scope(const struct um_runtime *rt, const struct um_runtime_state *s,
+		      struct um_error *err)
+{
+	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
+	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
+	struct um_error own = UM_ERROR_INIT;
+	struct um_systemd_scope scope;
+	int r = um_runtime_scope(rt, s, &scope, &own);
+
+	if (r >= 0)
+		r = um_systemd_stop(&scope, &own);
+	if (r < 0 && um_state_open_cgroup(s, &host, &cg, NULL) == -ENOENT)
+		return 0;
+	return r < 0 ? um_error_move(err, &own) : 0;
+}
+
 int um_runtime_delete(const struct um_runtime *rt, const char *id, bool force, struct um_error *err)
 {
 	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
@@ -186,6 +204,8 @@ int um_runtime_delete(const struct um_runtime *rt, const char *id, bool force, s
 	/* also where the init is dead: others of its cgroup may live */
 	r = kill_everything(&s, err);
 	UM_FAULT("runtime.delete.killed");
+	if (r >= 0 && s.systemd_unit)
+		r = stop_scope(rt, &s, err);
 	if (r >= 0 && s.cgroup) {
 		um_why("the container's cgroup goes, in each hierarchy");
 		r = um_cgroups_open(&host, err);

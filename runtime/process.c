@@ -108,7 +108,9 @@ static int drop_bounding(uint64_t keep, struct um_error *err)
 	return 0;
 }
 
-static int apply_caps(const struct um_spec_process *p, uint64_t have, struct um_error *err)
+/* @until_exec: held beside them; execve(2) never passes on what is merely permitted. */
+static int apply_caps(const struct um_spec_process *p, uint64_t have, uint64_t until_exec,
+		      struct um_error *err)
 {
 	uint64_t permitted = p->caps[UM_CAP_PERMITTED] & have;
 	uint64_t effective = p->caps[UM_CAP_EFFECTIVE] & permitted;
@@ -116,7 +118,7 @@ static int apply_caps(const struct um_spec_process *p, uint64_t have, struct um_
 	int r;
 
 	um_why("process.capabilities: what the process itself may");
-	r = set_caps(effective, permitted, inheritable);
+	r = set_caps(effective | (until_exec & have), permitted | (until_exec & have), inheritable);
 
 	if (r < 0)
 		return um_error_errno(err, r, "process.capabilities");
@@ -221,7 +223,7 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 {
 	const struct um_spec_process *p = s->process;
 	bool setgroups_allowed = s->setgroups_allowed;
-	uint64_t have = 0;
+	uint64_t have = 0, until_exec = 0;
 	int r = get_caps(&have);
 
 	if (r < 0)
@@ -229,9 +231,6 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 	give_pipes(p);
 	r = drop_bounding(p->caps[UM_CAP_BOUNDING], err);
 	if (r < 0)
-		return r;
-	/* without no_new_privs the filter needs CAP_SYS_ADMIN, which goes away below */
-	if (!p->no_new_privileges && (r = install(s, err)) < 0)
 		return r;
 	um_why("process.user, its groups first: without root it could not take them");
 	if (setgroups_allowed && um_sys_setgroups(p->n_additional_gids, p->additional_gids) < 0)
@@ -248,7 +247,10 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 		return um_error_errno(err, -errno, "process.user.uid %u", p->uid);
 	if (um_sys_prctl(PR_SET_KEEPCAPS, 0, 0) < 0)
 		return um_error_errno(err, -errno, "keep capabilities");
-	r = apply_caps(p, have, err);
+	/* without no_new_privs the filter needs it */
+	if (!p->no_new_privileges && s->seccomp->n)
+		until_exec = UINT64_C(1) << CAP_SYS_ADMIN;
+	r = apply_caps(p, have, until_exec, err);
 	if (r < 0)
 		return r;
 	um_why("process.user.umask: which rights its new files do not have");
@@ -347,14 +349,13 @@ int um_process_start(const struct um_process_start *s, struct um_error *err)
 		um_why("process.noNewPrivileges: set-user-id programs give nothing");
 		if (um_sys_prctl(PR_SET_NO_NEW_PRIVS, 1, 0) < 0)
 			return um_error_errno(err, -errno, "process.noNewPrivileges");
-		r = um_landlock_enforce(ruleset, err);
-		if (r < 0)
-			return r;
-		/* as late as can be: a filter need not allow more than execve(2) */
-		r = install(s, err);
-		if (r < 0)
-			return r;
 	}
+	r = um_landlock_enforce(ruleset, err);
+	/* as late as can be: a filter need not allow more than execve(2) */
+	if (r >= 0)
+		r = install(s, err);
+	if (r < 0)
+		return r;
 	um_why("the container's program takes the place of this one");
 	um_sys_execve(path, p->args.v, p->env.v ? p->env.v : empty);
 	r = -errno;

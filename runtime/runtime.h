@@ -19,6 +19,9 @@ struct um_runtime {
 	const char *root;      /* the state folder, absolute; made when absent (0700) */
 	bool no_cgroups;       /* --cgroup-manager disabled: limits are then errors */
 	bool cgroups_optional; /* who may make none goes without, where none is asked for */
+	/* cgroups of new containers are scopes of systemd's, the user's or the system's */
+	bool systemd, systemd_user;
+	const char *systemd_helper; /* umiak-oci-systemd; NULL: containers in scopes are refused */
 	void (*warn)(void *data, const char *text); /* what the specification wants said; or NULL */
 	void *warn_data;
 };
@@ -67,6 +70,8 @@ enum um_runtime_status {
 struct um_runtime_state {
 	const char *id, *bundle, *rootfs;
 	const char *cgroup;		   /* NULL: none */
+	const char *systemd_unit;	   /* the scope that has the cgroup; NULL: none */
+	bool systemd_user;		   /* it is of the user's systemd */
 	const char *created;		   /* RFC 3339 */
 	const struct um_json *annotations; /* NULL: none */
 	int64_t pid;			   /* 0: none yet, or stopped */

@@ -96,9 +96,11 @@ int um_decode_mount(struct um_decoder *d, const struct um_json *node, void *at)
 		s.m.bind = true;
 	if (s.m.bind && (!s.m.source || !*s.m.source))
 		return um_decode_bad(d, "a bind mount needs a source");
-	if (s.m.bind && s.m.data.n)
-		return um_decode_bad(d, "options: \"%.100s\" has no meaning for a bind mount",
-				     s.m.data.v[0]);
+	for (size_t i = 0; s.m.bind && i < s.m.data.n; i++)
+		if (!strchr(s.m.data.v[i], '='))
+			return um_decode_bad(d,
+					     "options: \"%.100s\" has no meaning for a bind mount",
+					     s.m.data.v[i]);
 	if (!s.m.bind && !s.m.remount && (!s.m.type || !*s.m.type))
 		return um_decode_bad(d, "type is required");
 	r = check_mount_kind(d, &s.m);

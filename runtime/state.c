@@ -140,6 +140,10 @@ int um_state_save(int dir, const struct um_runtime_state *s, struct um_error *er
 	um_json_set_str(a, o, "rootfs", s->rootfs);
 	if (s->cgroup)
 		um_json_set_str(a, o, "cgroup", s->cgroup);
+	if (s->systemd_unit) {
+		um_json_set_str(a, o, "systemdUnit", s->systemd_unit);
+		um_json_set_bool(a, o, "systemdUser", s->systemd_user);
+	}
 	um_json_set_str(a, o, "created", s->created);
 	um_json_set_i64(a, o, "owner", s->owner);
 	if (s->annotations)
@@ -188,6 +192,21 @@ int um_state_pidfd(const struct um_runtime_state *s)
 	return TAKE_FD(fd);
 }
 
+int um_state_pid_of(int pidfd)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4096);
+	char path[64], *p;
+	uint64_t pid;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	if (um_io_read_file(AT_FDCWD, path, &b, NULL) < 0)
+		return -ESRCH;
+	p = strstr(um_buf_str(&b), "\nPid:\t");
+	if (!p || um_num_u64n(p + 6, strcspn(p + 6, "\n"), INT32_MAX, &pid) < 0)
+		return -ESRCH;
+	return (int)pid;
+}
+
 static enum um_runtime_status find_status(int dir, const struct um_runtime_state *s)
 {
 	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
@@ -232,6 +251,8 @@ int um_state_load(int dir, const char *id, struct um_arena *a, struct um_runtime
 		s.bundle = um_json_get_str(o, "bundle", "");
 		s.rootfs = um_json_get_str(o, "rootfs", "");
 		s.cgroup = um_json_get_str(o, "cgroup", NULL);
+		s.systemd_unit = um_json_get_str(o, "systemdUnit", NULL);
+		s.systemd_user = um_json_get_bool(o, "systemdUser", false);
 		s.created = um_json_get_str(o, "created", "");
 		s.pid = um_json_get_i64(o, "pid", 0);
 		s.start_time = um_json_get_i64(o, "startTime", 0);

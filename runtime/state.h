@@ -30,6 +30,8 @@ um_must_check int um_state_remove(const struct um_runtime *rt, const char *id,
 int um_state_process(pid_t pid, int64_t *ret_start_time);
 /* A pidfd of the container's init, checked to be the same process. -ESRCH when it is gone. */
 int um_state_pidfd(const struct um_runtime_state *s);
+/* A process by its pidfd, as our own pid namespace numbers it; -ESRCH. */
+int um_state_pid_of(int pidfd);
 /* Its group; both are the caller's to free, also after an error. -EOPNOTSUPP: it has none. */
 um_must_check int um_state_open_cgroup(const struct um_runtime_state *s, struct um_cgroups **host,
 				       struct um_cgroup **cg, struct um_error *err);

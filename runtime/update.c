@@ -64,6 +64,19 @@ static void unlimited_swap(struct um_arena *a, struct um_json *changes)
 		um_json_set_i64(a, memory, "swap", -1);
 }
 
+static int update_scope(const struct um_runtime *rt, const struct um_runtime_state *s,
+			const struct um_spec *changes, bool v2, struct um_error *err)
+{
+	struct um_cgroup_device rules[UM_RUNTIME_MAX_RULES];
+	struct um_systemd_scope scope;
+	size_t n = 0;
+	int r = um_runtime_scope(rt, s, &scope, err);
+
+	if (r >= 0 && changes->n_device_rules)
+		r = um_runtime_collect_rules(changes, rules, &n, err);
+	return r < 0 ? r : um_systemd_update(&scope, &changes->limits, v2, rules, n, err);
+}
+
 int um_runtime_update(const struct um_runtime *rt, const char *id, const char *json, size_t len,
 		      struct um_error *err)
 {
@@ -103,6 +116,11 @@ int um_runtime_update(const struct um_runtime *rt, const char *id, const char *j
 	if (r < 0)
 		return r;
 	pair_memory(&changes->limits, &all->limits);
+	if (s.systemd_unit) {
+		r = update_scope(rt, &s, changes, host->mode == UM_CGROUP_V2, err);
+		if (r < 0)
+			return r;
+	}
 	r = um_cgroup_apply(cg, &changes->limits, err);
 	if (r >= 0 && changes->n_device_rules)
 		r = um_runtime_device_rules(cg, changes, err);

@@ -1,6 +1,8 @@
 /* features: the specification's structure, from the tables that the parser uses. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "runtime/cli/cli.h"
@@ -62,8 +64,9 @@ static void enabled(struct um_arena *a, struct um_json *linux_obj, const char *k
 	um_json_set_bool(a, um_json_ensure_obj(a, linux_obj, key), "enabled", yes);
 }
 
-static void linux_features(struct um_arena *a, struct um_json *o)
+static void linux_features(struct um_arena *a, const struct um_runtime *rt, struct um_json *o)
 {
+	bool systemd = rt->systemd_helper && access(rt->systemd_helper, X_OK) == 0;
 	struct um_json *sub;
 
 	strings(a, o, "namespaces", namespace_name);
@@ -71,8 +74,8 @@ static void linux_features(struct um_arena *a, struct um_json *o)
 	sub = um_json_ensure_obj(a, o, "cgroup");
 	um_json_set_bool(a, sub, "v1", true);
 	um_json_set_bool(a, sub, "v2", true);
-	um_json_set_bool(a, sub, "systemd", false);
-	um_json_set_bool(a, sub, "systemdUser", false);
+	um_json_set_bool(a, sub, "systemd", systemd);
+	um_json_set_bool(a, sub, "systemdUser", systemd);
 	um_json_set_bool(a, sub, "rdma", false);
 	seccomp(a, o);
 	enabled(a, o, "apparmor", true);
@@ -95,7 +98,6 @@ int um_cli_features(struct um_cli *cli, int argc, char **argv, struct um_error *
 	struct um_json *o, *notes;
 	char abi[12];
 
-	(void)cli;
 	if (r < 0)
 		return r;
 	if (!a)
@@ -105,7 +107,7 @@ int um_cli_features(struct um_cli *cli, int argc, char **argv, struct um_error *
 	um_json_set_str(a, o, "ociVersionMax", UM_SPEC_VERSION);
 	strings(a, o, "hooks", hook_name);
 	strings(a, o, "mountOptions", um_spec_mount_option_name);
-	linux_features(a, um_json_ensure_obj(a, o, "linux"));
+	linux_features(a, &cli->rt, um_json_ensure_obj(a, o, "linux"));
 	notes = um_json_ensure_obj(a, o, "annotations");
 	um_json_set_str(a, notes, "io.github.seccomp.libseccomp.version",
 			um_seccomp_library_version());

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "runtime/explain.h"
 #include "runtime/spec.h"
 #include "runtime/sys.h"
+#include "runtime/systemd.h"
 
 #define DEFAULT_ROOT UM_RUNSTATEDIR "/umiak-oci"
 
@@ -49,7 +51,8 @@ static void help(FILE *to)
 	      "  --log-format text|json               how they are written there [text]\n"
 	      "  --log-level error|warn|info|debug    error: no warnings; debug: as --debug\n"
 	      "  --debug                              tell which command runs, too\n"
-	      "  --cgroup-manager cgroupfs|disabled   who makes cgroups [cgroupfs]\n"
+	      "  --systemd-cgroup                     as --cgroup-manager systemd\n"
+	      "  --cgroup-manager cgroupfs|systemd|disabled   who makes cgroups [cgroupfs]\n"
 	      "  --rootless true|false|auto           go without a cgroup that is not asked for "
 	      "and\n"
 	      "                                       may not be made [auto: unless root]\n"
@@ -219,6 +222,7 @@ static int global_option(struct um_cli *cli, int c, struct um_error *err)
 {
 	static const char *const levels[] = {"error", "warn", "warning", "info", "debug", NULL};
 	static const char *const rootless[] = {"true", "false", "auto", NULL};
+	static const char *const managers[] = {"cgroupfs", "systemd", "disabled", NULL};
 	static const char *const formats[] = {"text", "json", NULL};
 
 	switch (c) {
@@ -241,15 +245,14 @@ static int global_option(struct um_cli *cli, int c, struct um_error *err)
 		cli->debug = true;
 		return 0;
 	case OPT_SYSTEMD:
-		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
-					   "--systemd-cgroup: the systemd cgroup driver is not "
-					   "supported");
+		cli->rt.systemd = true;
+		return 0;
 	case OPT_MANAGER:
 		cli->rt.no_cgroups = !strcmp(optarg, "disabled");
-		if (cli->rt.no_cgroups || !strcmp(optarg, "cgroupfs"))
-			return 0;
-		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
-					   "--cgroup-manager: \"%.40s\" is not supported", optarg);
+		cli->rt.systemd = !strcmp(optarg, "systemd");
+		return one_of(optarg, managers) ? 0
+						: um_cli_usage(err, "--cgroup-manager cgroupfs|"
+								    "systemd|disabled");
 	case OPT_ROOTLESS:
 		if (strcmp(optarg, "auto"))
 			cli->rt.cgroups_optional = !strcmp(optarg, "true");
@@ -308,11 +311,15 @@ int main(int argc, char **argv)
 {
 	struct um_error err = UM_ERROR_INIT;
 	struct um_cli cli = {.rt = {.root = DEFAULT_ROOT, .warn = warn}, .argv = argv};
-	char root[PATH_MAX];
+	const char *libexec = getenv("UMIAK_LIBEXEC");
+	char root[PATH_MAX], helper[PATH_MAX];
 	int c, r = 0;
 
 	cli.rt.warn_data = &cli;
-	cli.rt.cgroups_optional = !host_root();
+	cli.rt.cgroups_optional = cli.rt.systemd_user = !host_root();
+	if (um_io_path(helper, sizeof(helper), "%s/" UM_SYSTEMD_HELPER,
+		       libexec && *libexec ? libexec : UM_LIBEXECDIR) >= 0)
+		cli.rt.systemd_helper = helper;
 	opterr = 0;
 	/* a reader of our output that went away must not end a command half way */
 	signal(SIGPIPE, SIG_IGN);

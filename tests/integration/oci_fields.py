@@ -242,9 +242,78 @@ def test_a_user_namespace_by_path_with_new_namespaces(box):
         p.wait()
 
 
-def test_a_mount_namespace_by_path_is_refused(box):
-    box.ns("mount", "/proc/self/ns/mnt")
-    box.refused("mount namespace by path")
+def test_a_mount_namespace_by_path(box):
+    p = subprocess.Popen(["unshare", "--mount", "sleep", "1000"])
+    try:
+        own = os.readlink("/proc/self/ns/mnt")
+        wait_for("the namespace", lambda: os.readlink(f"/proc/{p.pid}/ns/mnt") != own)
+        there = os.readlink(f"/proc/{p.pid}/ns/mnt")
+        box.ns("mount", f"/proc/{p.pid}/ns/mnt")
+        box.mount("/etc", "tmpfs", "tmpfs")
+        up(box)
+        assert os.readlink(f"/proc/{box.state()['pid']}/ns/mnt") == there
+        r = box.oci("exec", "c", "sh", "-c", "ls /; ls -a /etc; readlink /proc/self/ns/mnt", ok=True)
+        assert r.out.split() == ["bin", "dev", "etc", "proc", "root", "sys", "tmp", ".", "..", there], r
+        assert box.dir not in read("/proc/self/mountinfo")
+    finally:
+        p.kill()
+        p.wait()
+        box.oci("delete", "--force", "c", ok=True)
+
+
+def test_the_mount_namespaces_of_others_are_left_alone(box):
+    """Whose root would be exchanged. Played in namespaces that may be lost."""
+    for path in ("/proc/self/ns/mnt", "/proc/1/ns/mnt"):
+        box.ns("mount", path)
+        box.save("true")
+        r = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c",
+                            'unshare --mount "$@"; e=$?; exit $e', "sh",
+                            *box.argv("run", "--bundle", box.bundle, "c")],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert r.returncode and "linux.namespaces: mount" in r.stderr and "the host's" in r.stderr, r
+    assert not box.left(), box.left()
+
+
+def test_a_mount_namespace_is_needed(box):
+    """Without one, the container's mounts would be the host's, and stay there."""
+    box.ns("mount", remove=True)
+    box.refused("without a mount namespace")
+
+
+# ---- without a process
+
+def test_a_container_without_a_process_is_created_but_not_started(box):
+    process = box.config.pop("process")
+    box.process = {}
+    with open(box.path("bundle", "config.json"), "w") as f:
+        json.dump(box.config, f)
+    box.oci("create", "--bundle", box.bundle, "c", ok=True)
+    assert box.state()["status"] == "created"
+    r = box.oci("exec", "c", "true")
+    assert r.rc and "--process" in r.err, r
+    with open(box.path("p.json"), "w") as f:
+        json.dump({"cwd": "/", "args": ["true"]}, f)
+    box.oci("exec", "--process", box.path("p.json"), "c", ok=True)
+    r = box.oci("start", "c")
+    assert r.rc and "process: is not set" in r.err, r
+    wait_for("the end", lambda: box.state()["status"] == "stopped")
+    box.oci("delete", "c", ok=True)
+    r = box.oci("run", "--bundle", box.bundle, "c")
+    assert r.rc and "process: is required" in r.err, r
+    assert not box.left(), box.left()
+    box.config["process"] = box.process = process
+
+
+# ---- mounts
+
+def test_a_file_systems_options_mean_nothing_on_a_bind_mount(box):
+    os.mkdir(box.path("src"))
+    box.mount("/mnt", "bind", box.path("src"), "rbind", "nosuid", "mode=755", "size=1k")
+    r = box.run("grep ' /mnt ' /proc/mounts")
+    assert r.rc == 0 and "nosuid" in r.out and 'mounts[' in r.err and "mode=755" in r.err, r
+    # A word is a mistyped option, perhaps one that protects.
+    box.config["mounts"][-1]["options"] = ["rbind", "nosiud"]
+    box.refused("nosiud", "bind mount")
 
 
 # ---- process
@@ -407,6 +476,23 @@ def test_rootless(box):
     out = sh(*user, *box.argv("run", "c"), **run)
     assert out == "0\n1\numiak\n", out
     assert os.stat(box.root + "/tmp/made").st_uid == 1000
+    # exec: what the caller may not before it is in the user namespace.
+    config["process"]["args"] = ["sh", "-c", "touch /tmp/up; exec sleep 1000"]
+    with open(box.path("bundle", "config.json"), "w") as f:
+        json.dump(config, f)
+    quiet = ["sh", "-c", 'exec "$@" >/dev/null 2>&1', "sh"]  # what stays must not hold our pipe
+    sh(*user, *quiet, *box.argv("run", "--detach", "c"), cwd=box.bundle)
+    wait_for("the program", lambda: os.path.exists(box.root + "/tmp/up"))
+    out = sh(*user, *box.argv("exec", "c", "sh", "-c",
+                              "id -u; hostname; cat /proc/1/cmdline | tr '\\0' ' '; ls /proc/1/fd >/dev/null && echo seen"))
+    assert out == "0\numiak\nsleep 1000 seen\n", out
+    with open(box.path("p.json"), "w") as f:
+        json.dump({"cwd": "/", "args": ["cat", "/proc/self/oom_score_adj"], "oomScoreAdj": 900}, f)
+    assert sh(*user, *box.argv("exec", "--process", box.path("p.json"), "c")) == "900\n"
+    file = box.path("state", "pid")
+    sh(*user, *quiet, *box.argv("exec", "--detach", "--pid-file", file, "c", "sleep", "999"))
+    assert read(f"/proc/{read(file)}/cmdline") == "sleep\0" "999\0"
+    sh(*user, *box.argv("delete", "--force", "c"))
     # A limit that nobody enforces is refused.
     config["linux"]["resources"] = {"pids": {"limit": 5}}
     with open(box.path("bundle", "config.json"), "w") as f:

@@ -93,15 +93,35 @@ def test_other_architectures_have_numbers_of_their_own(box):
 
 
 def test_a_filter_need_not_allow_our_own_steps(box):
-    """With no_new_privs nothing but execve(2) follows the filter."""
+    """Nothing but execve(2) follows the filter."""
     tool(box, "syscalls")
-    box.process["noNewPrivileges"] = True
     profile(box, names=["execve", "brk", "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "mprotect",
                         "prlimit64", "readlink", "getrandom", "exit_group", "newfstatat", "fstat", "write",
                         "ioctl"], default="SCMP_ACT_KILL_PROCESS")
-    box.save("/bin/syscalls")
-    r = box.oci("run", "--bundle", box.bundle, "c")
-    assert r.rc == 0, r
+    for uid in (0, 1000):
+        box.process["user"] = {"uid": uid, "gid": uid}
+        for nnp in (True, False):
+            box.process["noNewPrivileges"] = nnp
+            box.save("/bin/syscalls")
+            r = box.oci("run", "--bundle", box.bundle, "c")
+            assert r.rc == 0, (uid, nnp, r)
+
+
+def test_what_installs_the_filter_is_not_passed_on(box):
+    """Without no_new_privs that takes CAP_SYS_ADMIN: here after all others have gone."""
+    names = ["CAP_CHOWN", "CAP_KILL"]
+    script = "grep -E 'Cap|NoNew' /proc/self/status"
+    box.process["noNewPrivileges"] = False
+    for uid in (0, 1000):
+        box.process["user"] = {"uid": uid, "gid": uid}
+        for ambient in ([], ["CAP_KILL"], ["CAP_KILL", "CAP_SYS_ADMIN"]):
+            box.process["capabilities"] = {"bounding": names + ["CAP_SYS_ADMIN"], "permitted": names, "effective": names,
+                                           "inheritable": ambient, "ambient": ambient}
+            box.linux.pop("seccomp", None)
+            want = box.run(script)
+            profile(box, default="SCMP_ACT_ALLOW")["syscalls"][0].update(names=["mkdir"], action="SCMP_ACT_ERRNO")
+            got = box.run(script)
+            assert want.rc == 0 and got.rc == 0 and got.out == want.out, (uid, ambient, want, got)
 
 
 # ---- notification

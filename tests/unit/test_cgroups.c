@@ -1,6 +1,11 @@
 /* What of the cgroups room needs no cgroup: conversions, mountinfo, paths. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cgroups/cgroups.h"
 #include "cgroups/internal.h"
@@ -160,4 +165,41 @@ Test(cgroups, paths)
 	cr_expect_lt(um_cgroup_check_path(too_long, &err), 0);
 	/* the root of the hierarchies is everybody's */
 	cr_expect_lt(um_cgroup_check_path("/", &err), 0);
+}
+
+/* systemd removes a group as soon as its last process has ended. */
+Test(cgroups, a_group_that_is_gone_has_nobody_to_kill)
+{
+	char dir[] = "/tmp/umiak-test-cgroups.XXXXXX", path[64];
+	struct um_cgroups host = {.mode = UM_CGROUP_V2, .n = 1};
+	struct um_cgroup cg = {.host = &host, .path = (char[]){"/x"}};
+	struct um_error err = UM_ERROR_INIT;
+	pid_t *pids = NULL;
+	size_t n = 1;
+	int file;
+
+	cr_assert(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/x", dir);
+	cr_assert_eq(mkdir(path, 0700), 0);
+	host.h[0] = (struct um_cgroup_hierarchy){.mount_fd = -1, .name = (char[]){""}, .v2 = true};
+	for (size_t i = 0; i < UM_CGROUP_MAX_HIERARCHIES; i++)
+		cg.fds[i] = cg.join_fds[i] = -1;
+	cg.fds[0] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert(cg.fds[0] >= 0);
+
+	/* a kernel without cgroup.kill is another matter */
+	file = openat(cg.fds[0], "cgroup.procs", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	cr_assert(file >= 0);
+	close(file);
+	cr_expect_eq(um_cgroup_kill(&cg, &err), -ENOENT);
+	cr_expect(strstr(err.msg, "cgroup.kill of /x"), "%s", err.msg);
+
+	cr_assert_eq(unlinkat(cg.fds[0], "cgroup.procs", 0), 0);
+	cr_assert_eq(rmdir(path), 0);
+	cr_expect_eq(um_cgroup_kill(&cg, NULL), 0);
+	cr_expect_eq(um_cgroup_pids(&cg, &pids, &n, NULL), 0);
+	cr_expect_eq(n, 0);
+	free(pids);
+	close(cg.fds[0]);
+	rmdir(dir);
 }

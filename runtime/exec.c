@@ -155,7 +155,7 @@ static int from_options(struct exec *x, const struct um_runtime_exec *o, struct 
 	return 0;
 }
 
-static int from_file(struct exec *x, const char *file, struct um_error *err)
+static int from_file(struct exec *x, const char *file, bool tty, struct um_error *err)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(UM_SPEC_MAX_BYTES);
 	struct um_json *json;
@@ -166,6 +166,7 @@ static int from_file(struct exec *x, const char *file, struct um_error *err)
 	if (r < 0)
 		return um_error_wrap(err, r, "%s", file);
 	r = um_spec_decode_process(x->arena, json, &x->process, err);
+	x->process.terminal |= tty;
 	if (r >= 0 && !x->process.has_caps) {
 		x->process.has_caps = x->spec->process.has_caps;
 		memcpy(x->process.caps, x->spec->process.caps, sizeof(x->process.caps));
@@ -173,7 +174,8 @@ static int from_file(struct exec *x, const char *file, struct um_error *err)
 	return r;
 }
 
-/* A process object says everything: an option beside it would be ignored. */
+/* A process object says everything: an option beside it would be ignored. conmon gives --tty with
+ * each terminal. */
 static int check_options(const struct um_runtime_exec *o, struct um_error *err)
 {
 	const struct {
@@ -185,7 +187,6 @@ static int check_options(const struct um_runtime_exec *o, struct um_error *err)
 		       {o->n_env, "--env"},
 		       {o->n_caps, "--cap"},
 		       {o->n_gids, "--additional-gids"},
-		       {o->tty, "--tty"},
 		       {o->selinux_label, "--process-label"},
 		       {o->apparmor_profile, "--apparmor"},
 		       {o->no_new_privs, "--no-new-privs"}};
@@ -268,7 +269,7 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	r = um_spec_load(x->arena, dir, "config.json", &x->spec, err);
 	if (r < 0)
 		return r;
-	r = o->process_file ? from_file(x, o->process_file, err) : from_options(x, o, err);
+	r = o->process_file ? from_file(x, o->process_file, o->tty, err) : from_options(x, o, err);
 	if (r >= 0)
 		r = um_lsm_check(&x->process, NULL, err);
 	if (r >= 0)

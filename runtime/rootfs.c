@@ -229,6 +229,9 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 		if (e < 0)
 			return um_error_errno(err, e, "tmpcopyup");
 	}
+	if (S_ISDIR(st.st_mode) != S_ISDIR(at.st_mode))
+		return um_error_set(err, -ENOTDIR, "%s: not a directory",
+				    S_ISDIR(st.st_mode) ? "the destination" : "the source");
 	e = apply_attrs(m, mfd, defer);
 	if (e < 0)
 		return um_error_errno(err, e, "mount attributes");

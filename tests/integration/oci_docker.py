@@ -33,7 +33,8 @@ class Docker(Caller):
                  self.path("root"), "--exec-root", self.path("run"), "--pidfile", self.path("pid"),
                  "--host", "unix://" + self.socket, "--storage-driver", "vfs", "--bridge", "none",
                  "--iptables=false", "--ip6tables=false", "--default-runtime", "umiak",
-                 "--cgroup-parent", "/" + self.name, "--live-restore", "--init-path", shutil.which("tini-static"),
+                 "--cgroup-parent", "/" + self.name, "--live-restore", "--init-path",
+                 shutil.which("tini-static"),
                  "--exec-opt", "native.cgroupdriver=cgroupfs"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env)
         wait_for("dockerd", lambda: self("version").rc == 0 or self.ended(), timeout=120)

@@ -51,7 +51,8 @@ class Podman(Caller):
         return self.run(*args, **kw).out
 
     def up(self, *flags, name="c", command=IDLE):
-        id = self.good("run", "-d", "--name", name, *self.flags(*flags), "busybox", *command).strip()
+        id = self.good("run", "-d", "--name", name, *self.flags(*flags), "busybox",
+                       *command).strip()
         if command is IDLE:
             wait_for("the program", lambda: "up" in self.good("logs", name), timeout=60)
         return id

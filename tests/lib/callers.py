@@ -12,11 +12,19 @@ TOOLS = "/var/tmp/umiak-tools"
 OCI = os.path.join(BUILD, "umiak-oci")
 
 
+def candidate(package):
+    text = sh("apt-cache", "policy", package) + "Candidate: (none)"
+    return text.split("Candidate: ")[1].split()[0]
+
+
 def unpacked(*packages):
     """Debian's packages unpacked aside, kept by version, in front of PATH: installing containerd or
     docker.io would start daemons on the machine and rewrite its firewall."""
     for package in packages:
-        version = sh("apt-cache", "policy", package).split("Candidate: ")[1].split()[0]
+        version = candidate(package)
+        if version == "(none)":
+            sh("apt-get", "update", "-q", timeout=300)
+            version = candidate(package)
         out = f"{TOOLS}/{package}-{version.replace(':', '_')}"
         if not os.path.isdir(out):
             os.makedirs(TOOLS, exist_ok=True)
@@ -114,7 +122,8 @@ class Caller:
         config = blob(json.dumps({
             "architecture": sh("dpkg", "--print-architecture").strip(), "os": "linux",
             "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
-            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}}).encode(), "config.v1+json")
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}}).encode(),
+            "config.v1+json")
         manifest = blob(json.dumps({
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": config, "layers": [layer]}).encode(), "manifest.v1+json")

@@ -151,8 +151,7 @@ def test_a_terminal(d):
         t.expect(r"/ # ")
         t.send("tty\n")
         t.expect(r"/dev/pts/0\r\n")
-        wait_for("the size", lambda: (t.send("stty size\n"), t.expect(r"\d+ \d+\r\n"))[1].group()
-                 == "33 77\r\n", timeout=60)
+        t.ask_size(33, 77)
         t.send("exit 5\n")
         assert t.wait() == 5, t.text
     finally:
@@ -161,6 +160,7 @@ def test_a_terminal(d):
     t = d.terminal("exec", "-it", "cc", "sh", rows=25, cols=81)
     try:
         t.expect(r"/ # ")
+        t.ask_size(25, 81)
         t.send("test -t 0 && test -t 1 && echo a $TERM; exit 6\n")
         t.expect(r"a \w+\r\n")
         assert t.wait() == 6, t.text

@@ -48,6 +48,14 @@ class Terminal:
     def size(self, rows, cols):
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
+    def ask_size(self, rows, cols, timeout=60):
+        """A shell asks until its terminal has that size: engines set it soon, not at once."""
+        end, said = time.monotonic() + timeout, None
+        while said != (rows, cols):
+            assert time.monotonic() < end, f"the size is {said}"
+            self.send("stty size || echo 0 0\n")
+            said = tuple(map(int, self.expect(r"\n(\d+) (\d+)\r").groups()))
+
     def mode(self):
         return termios.tcgetattr(self.fd)[3] & (termios.ICANON | termios.ECHO)
 

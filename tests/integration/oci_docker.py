@@ -65,7 +65,7 @@ class Docker(Caller):
     def daemons(self):
         """dockerd's own containerd, too."""
         return [p for p in processes(self.dir)
-                if read(f"/proc/{p}/cmdline").split("\0")[0].split("/")[-1] == "containerd"]
+                if os.path.basename(command(p)[0]) == "containerd"]
 
     def own_mounts(self):
         return (self.path("root"),)

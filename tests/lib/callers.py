@@ -60,6 +60,13 @@ class Result:
         return f"{' '.join(self.argv)}\nrc={self.rc}\nstdout: {self.out}\nstderr: {self.err}"
 
 
+def command(pid):
+    """A process's arguments; none where it has just ended."""
+    with contextlib.suppress(OSError):
+        return read(f"/proc/{pid}/cmdline").split("\0")
+    return [""]
+
+
 class Caller:
     """A program that runs containers by umiak-oci. One for a module: tests share it, each with
     containers under names of its own, which clean() removes."""
@@ -196,7 +203,7 @@ class Caller:
         for line in read("/proc/self/mountinfo").splitlines():
             if self.dir in line.split()[4] and line.split()[4] not in self.own_mounts():
                 found.append("mount " + line.split()[4])
-        found += [f"process {p}: {read(f'/proc/{p}/cmdline')[:200]!r}" for p in self.children()]
+        found += [f"process {p}: {' '.join(command(p))[:200]}" for p in self.children()]
         found += [f"state {e}" for d in self.state_folders() for e in glob.glob(d + "/*")]
         return found
 

@@ -140,9 +140,8 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	r = um_spec_load(x->arena, dir, "config.json", &x->spec, err);
 	if (r < 0)
 		return r;
-	r = o->process_file
-		    ? um_exec_from_file(x->arena, x->spec, o->process_file, &x->process, err)
-		    : um_exec_from_options(x->arena, x->spec, o, &x->process, err);
+	r = o->process_file ? um_exec_from_file(x->arena, x->spec, o, &x->process, err)
+			    : um_exec_from_options(x->arena, x->spec, o, &x->process, err);
 	if (r >= 0)
 		r = um_lsm_check(&x->process, NULL, err);
 	if (r >= 0)

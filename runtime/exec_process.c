@@ -104,22 +104,24 @@ int um_exec_from_options(struct um_arena *a, const struct um_spec *spec,
 	return 0;
 }
 
-int um_exec_from_file(struct um_arena *a, const struct um_spec *spec, const char *file,
-		      struct um_spec_process *ret, struct um_error *err)
+int um_exec_from_file(struct um_arena *a, const struct um_spec *spec,
+		      const struct um_runtime_exec *o, struct um_spec_process *ret,
+		      struct um_error *err)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(UM_SPEC_MAX_BYTES);
 	struct um_json *json;
-	int r = um_io_read_file(AT_FDCWD, file, &b, err);
+	int r = um_io_read_file(AT_FDCWD, o->process_file, &b, err);
 
 	if (r >= 0)
 		r = um_json_parse(a, um_buf_str(&b), b.len, NULL, &json, err);
 	if (r < 0)
-		return um_error_wrap(err, r, "%s", file);
+		return um_error_wrap(err, r, "%s", o->process_file);
 	r = um_spec_decode_process(a, json, ret, err);
 	if (r >= 0 && !ret->has_caps) {
 		ret->has_caps = spec->process.has_caps;
 		memcpy(ret->caps, spec->process.caps, sizeof(ret->caps));
 	}
+	ret->terminal |= o->tty;
 	return r;
 }
 
@@ -134,7 +136,6 @@ int um_exec_check_options(const struct um_runtime_exec *o, struct um_error *err)
 		       {o->n_env, "--env"},
 		       {o->n_caps, "--cap"},
 		       {o->n_gids, "--additional-gids"},
-		       {o->tty, "--tty"},
 		       {o->selinux_label, "--process-label"},
 		       {o->apparmor_profile, "--apparmor"},
 		       {o->no_new_privs, "--no-new-privs"}};

@@ -46,6 +46,17 @@ static int connect_start(int dir, int *ret, struct um_error *err)
 	return 0;
 }
 
+/* Of a start that failed: whoever hears of it finds the container stopped, not on its way. dockerd
+ * would keep one for ever that it could not delete at once. */
+static void await_death(const struct um_runtime_state *s)
+{
+	_cleanup_close_ int pidfd = um_state_pidfd(s);
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	if (pidfd >= 0)
+		poll(&p, 1, DEATH_WAIT_MS);
+}
+
 int um_runtime_start(const struct um_runtime *rt, const char *id, struct um_error *err)
 {
 	_cleanup_arena_ struct um_arena *a = um_arena_new(64u << 20);
@@ -79,8 +90,10 @@ int um_runtime_start(const struct um_runtime *rt, const char *id, struct um_erro
 	r = um_sync_recv(fd, &m);
 	um_why("the container has started: its socket says no more that it waits");
 	um_sys_unlinkat(dir, UM_STATE_SOCKET, 0);
-	if (r == 0 && m.type == UM_SYNC_ERROR)
+	if (r == 0 && m.type == UM_SYNC_ERROR) {
+		await_death(&s);
 		return um_error_move(err, &m.error);
+	}
 	return um_runtime_run_hooks(dir, &s, a, UM_HOOK_POSTSTART, "running", err);
 }
 

@@ -50,7 +50,7 @@ int um_process_limits(const struct um_spec_process *p, struct um_error *err)
 		struct rlimit v = {.rlim_cur = l->soft, .rlim_max = l->hard};
 
 		if (um_sys_setrlimit((unsigned)l->resource, &v) < 0)
-			return um_error_errno(err, -errno, "process.rlimits[%zu]", i);
+			return um_error_errno(err, -errno, "process.rlimits[%zu]: %s", i, l->name);
 	}
 	if (p->has_scheduler) {
 		struct sched_attr_v0 a = {.size = sizeof(a),
@@ -295,6 +295,11 @@ int um_process_find(const struct um_spec_process *p, char *path, size_t size, st
 					    name, name);
 		if (r == -EACCES)
 			return um_error_set(err, r, "exec: \"%s\": permission denied", name);
+		/* callers know the words of EACCES alone, and mean by them "no program": 126 */
+		if (r == -EISDIR)
+			return um_error_set(err, -EACCES,
+					    "exec: \"%s\": is a directory: permission denied",
+					    name);
 		return r < 0 ? um_error_errno(err, r, "exec: \"%s\"", name) : 0;
 	}
 	for (const char *d = dirs ? dirs : DEFAULT_PATH;;) {

@@ -229,6 +229,9 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 		if (e < 0)
 			return um_error_errno(err, e, "tmpcopyup");
 	}
+	if (S_ISDIR(st.st_mode) != S_ISDIR(at.st_mode))
+		return um_error_set(err, -ENOTDIR, "%s: not a directory",
+				    S_ISDIR(st.st_mode) ? "the destination" : "the source");
 	e = apply_attrs(m, mfd, defer);
 	if (e < 0)
 		return um_error_errno(err, e, "mount attributes");
@@ -458,7 +461,7 @@ static int mount_cgroup1(struct um_rootfs *r, const struct um_spec_mount *mount,
 	return 0;
 }
 
-/* Who may make no cgroup sees the host's, which he may read anyway, and writes to none. */
+/* A container without a cgroup of its own sees the host's and writes to none. */
 static int mount_host_cgroups(struct um_rootfs *r, const struct um_spec_mount *mount,
 			      struct um_error *err)
 {
@@ -485,10 +488,8 @@ static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct 
 	if (m->bind)
 		return mount_bind(r, m, err);
 	if (!strcmp(m->type, "cgroup")) {
-		if (!r->cg && r->user_ns)
-			return mount_host_cgroups(r, m, err);
 		if (!r->cg)
-			return um_error_set(err, -EINVAL, "a cgroup mount without a cgroup");
+			return mount_host_cgroups(r, m, err);
 		return r->cg->host->mode == UM_CGROUP_V2 ? mount_cgroup2(r, m, err)
 							 : mount_cgroup1(r, m, err);
 	}

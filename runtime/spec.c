@@ -250,6 +250,7 @@ static int decode_rlimit(struct um_decoder *d, const struct um_json *node, void 
 		return um_decode_bad(d, "type \"%.40s\" is not known", s.type);
 	if (s.soft > s.hard)
 		return um_decode_bad(d, "soft is above hard");
+	l->name = s.type;
 	l->soft = s.soft;
 	l->hard = s.hard;
 	return 0;

@@ -51,6 +51,7 @@ enum um_cap_set {
 
 struct um_spec_rlimit {
 	int resource;
+	const char *name; /* "RLIMIT_NOFILE" */
 	uint64_t soft, hard;
 };
 

@@ -57,6 +57,7 @@ static int decode_memory(struct um_decoder *d, const struct um_json *node, void 
 {
 	struct staging {
 		struct um_cgroup_limits l;
+		int64_t kernel;
 		bool disable_oom, use_hierarchy, check;
 	} s;
 	static const struct um_field fields[] = {
@@ -69,13 +70,14 @@ static int decode_memory(struct um_decoder *d, const struct um_json *node, void 
 		/* every supported kernel is hierarchical: true changes nothing, false is impossible
 		 */
 		UM_FIELD("useHierarchy", UM_F_BOOL, struct staging, use_hierarchy),
-		UM_FIELD_REFUSED("kernel"), /* Linux 5.16 took it away */
+		UM_FIELD_NUM("kernel", UM_F_I64, struct staging, kernel, -1, INT64_MAX),
 		UM_FIELD("checkBeforeUpdate", UM_F_BOOL, struct staging, check),
 	};
 	struct um_spec *spec = base;
 	int r;
 
 	s.l = spec->limits;
+	s.kernel = 0;
 	s.disable_oom = s.check = false;
 	s.use_hierarchy = true;
 	r = um_decode_object(d, node, fields, UM_ARRAY_LEN(fields), &s);
@@ -83,7 +85,9 @@ static int decode_memory(struct um_decoder *d, const struct um_json *node, void 
 		return r;
 	if (!s.use_hierarchy)
 		return um_decode_unsupported(d, "useHierarchy: false is not supported");
-	/* 0 has always meant "not set" here */
+	if (s.kernel > 0)
+		return um_decode_unsupported(d, "kernel: Linux 5.16 took it away");
+	/* 0 has always meant "not set" here; docker update sends it for what it leaves alone */
 	if (s.l.memory_bytes == 0)
 		s.l.memory_bytes = UM_CG_UNSET;
 	if (s.l.memory_reservation_bytes == 0)

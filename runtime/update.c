@@ -55,6 +55,27 @@ static void pair_memory(struct um_cgroup_limits *changes, const struct um_cgroup
 	changes->memory_swap_bytes = all->memory_swap_bytes;
 }
 
+/* Callers send 0 and "" for what they leave alone: that must not replace what is saved. */
+static void drop_unset(struct um_json *changes)
+{
+	static const struct {
+		const char *group, *name;
+	} fields[] = {
+		{"memory", "limit"},	   {"memory", "reservation"}, {"memory", "swap"},
+		{"memory", "kernel"},	   {"memory", "kernelTCP"},   {"cpu", "shares"},
+		{"cpu", "quota"},	   {"cpu", "period"},	      {"cpu", "realtimeRuntime"},
+		{"cpu", "realtimePeriod"}, {"cpu", "cpus"},	      {"cpu", "mems"},
+		{"blockIO", "weight"},	   {"blockIO", "leafWeight"}};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(fields); i++) {
+		struct um_json *group = um_json_get(changes, fields[i].group);
+		const struct um_json *v = um_json_get(group, fields[i].name);
+
+		if (um_json_streq(v, "") || um_json_i64(v, 1) == 0)
+			um_json_remove(group, fields[i].name);
+	}
+}
+
 /* No limit of memory leaves none of memory and swap, unless one is asked for. */
 static void unlimited_swap(struct um_arena *a, struct um_json *changes)
 {
@@ -105,6 +126,7 @@ int um_runtime_update(const struct um_runtime *rt, const char *id, const char *j
 	r = load_config(dir, a, &config, err);
 	if (r < 0)
 		return r;
+	drop_unset(node);
 	unlimited_swap(a, node);
 	saved = um_json_ensure_obj(a, um_json_ensure_obj(a, config, "linux"), "resources");
 	merge(a, saved, node);

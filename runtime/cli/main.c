@@ -271,6 +271,22 @@ static int global_option(struct um_cli *cli, int c, struct um_error *err)
 	}
 }
 
+/* Callers take ENOENT's words, wherever they stand, for "there is no such program": what else is
+ * missing gets others. */
+static void spare_enoent(struct um_error *e)
+{
+	static const char words[] = "missing file or directory";
+	const char *enoent = strerror(ENOENT);
+	char *at = strncmp(e->msg, "exec", 4) ? strstr(e->msg, enoent) : NULL;
+
+	_Static_assert(sizeof(words) <= sizeof("No such file or directory"), "no longer");
+	if (at) {
+		memmove(at + sizeof(words) - 1, at + strlen(enoent),
+			strlen(at + strlen(enoent)) + 1);
+		memcpy(at, words, sizeof(words) - 1);
+	}
+}
+
 static int report(const struct um_cli *cli, const struct um_cli_verb *v, int r,
 		  const struct um_error *err)
 {
@@ -280,6 +296,7 @@ static int report(const struct um_cli *cli, const struct um_cli_verb *v, int r,
 		return r;
 	if (!e.code)
 		um_error_set(&e, r, "%s", strerror(-r));
+	spare_enoent(&e);
 	say(cli, "error", e.msg);
 	return v && v->failure_status ? v->failure_status : UM_EXIT_FAILURE;
 }

@@ -1,27 +1,23 @@
 #!/usr/bin/env python3
 """`umiak ctr` and `umiak run`: every verb, exit codes, terminals, crashes, ports, copies."""
 import contextlib
-import fcntl
 import glob
 import io
 import json
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
-import termios
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import terminal  # noqa: E402
 from umtest import (BUILD, CGROUPS, Fault, Node, main, private_namespaces, processes, read, sh,  # noqa: E402
                     wait_for)
 
@@ -116,63 +112,9 @@ class Machine(Node):
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-class Terminal:
-    """A program on a pty of ours."""
-
-    def __init__(self, m, *argv, rows=30, cols=100):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            try:
-                fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
-                os.execvpe(m.argv(*argv)[0], m.argv(*argv), m.base)
-            finally:
-                os._exit(99)
-        self.text = ""
-        self.code = None
-
-    def expect(self, pattern, timeout=40):
-        end = time.monotonic() + timeout
-        while not re.search(pattern, self.text):
-            left = end - time.monotonic()
-            assert left > 0, f"no {pattern!r} in {self.text!r}"
-            if select.select([self.fd], [], [], min(left, 0.5))[0]:
-                try:
-                    data = os.read(self.fd, 65536)
-                except OSError:
-                    data = b""
-                if not data:
-                    assert re.search(pattern, self.text), f"no {pattern!r} in {self.text!r}"
-                self.text += data.decode(errors="replace")
-        m = re.search(pattern, self.text)
-        self.text = self.text[m.end():]
-        return m
-
-    def send(self, text):
-        os.write(self.fd, text.encode())
-
-    def size(self, rows, cols):
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
-
-    def mode(self):
-        return termios.tcgetattr(self.fd)[3] & (termios.ICANON | termios.ECHO)
-
-    def wait(self, timeout=40):
-        end = time.monotonic() + timeout
-        while self.code is None:
-            assert time.monotonic() < end, f"it does not end: {self.text!r}"
-            if select.select([self.fd], [], [], 0.05)[0]:
-                with contextlib.suppress(OSError):
-                    self.text += os.read(self.fd, 65536).decode(errors="replace")
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-        return self.code
-
-    def close(self):
-        with contextlib.suppress(OSError):
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        os.close(self.fd)
+class Terminal(terminal.Terminal):
+    def __init__(self, m, *argv, **kw):
+        super().__init__(m.argv(*argv), m.base, **kw)
 
 
 def make_node():

@@ -110,6 +110,22 @@ def test_update_merges_into_the_saved_configuration(box):
     box.oci("exec", "c", "true", ok=True)
 
 
+def test_update_leaves_alone_what_is_zero(box):
+    """docker update sends every field, 0 or an empty string where nothing was asked for."""
+    before = {"memory": {"limit": 64 << 20, "reservation": 8 << 20}, "cpu": {"shares": 512}}
+    box.linux["resources"] = before
+    up(box)
+    box.oci("update", "--resources", "-", "c", ok=True, input=json.dumps({
+        "memory": {"limit": 0, "reservation": 0, "kernel": 0, "kernelTCP": 0, "swap": 0},
+        "cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": "",
+                "realtimeRuntime": 0, "realtimePeriod": 0}, "blockIO": {"weight": 0}}))
+    assert read(box.cgroup_file("memory.limit_in_bytes", "memory.max")).strip() == str(64 << 20)
+    res = config(box)["linux"]["resources"]
+    assert {k: res[k] for k in before} == before, res
+    r = box.oci("update", "--resources", "-", "c", input='{"memory": {"kernel": 1048576}}')
+    assert r.rc and "resources.memory: kernel" in r.err, r
+
+
 def test_update_refuses_nonsense(box):
     up(box)
     file = box.path("res")

@@ -60,9 +60,22 @@ address = "{self.path('d.sock')}"
                 return line.split()[2]
         return None
 
-    def exec(self, *command, id="c", flags=()):
+    def exec(self, *command, id="c", flags=(), **kw):
         self.n = getattr(self, "n", 0) + 1
-        return self("tasks", "exec", "--exec-id", f"e{self.n}", *flags, id, *command)
+        return self("tasks", "exec", "--exec-id", f"e{self.n}", *flags, id, *command, **kw)
+
+    def exec_says(self, rc, out, err, *command, flags=(), **kw):
+        """ctr may end before it has read all that an exec says, under any runtime: once in forty
+        times on a loaded machine. So it is asked again; a wrong code or wrong words fail at once."""
+        def once():
+            r = self.exec(*command, flags=flags, **kw)
+            assert r.rc == rc and r.out in ("", out), r
+            return r.out == out and err in r.err
+
+        for _ in range(30):
+            if once():
+                return
+        raise AssertionError(f"{command} never said {out!r} and {err!r}")
 
     def state_folders(self):
         return ["/run/containerd/runc/default"]
@@ -117,20 +130,19 @@ def test_options_of_run(c):
 
 def test_exec(c):
     c.up("--env", "OF=container")
-    r = c.exec("sh", "-c", "echo out; echo err >&2; exit 7")
-    assert (r.rc, r.out) == (7, "out\n") and "err\n" in r.err, r
-    r = c.exec("sh", "-c", "id -u; id -g; pwd; echo $OF", flags=["--user", "1000:1000", "--cwd",
-                                                               "/tmp"])
-    assert r.out.split() == ["1000", "1000", "/tmp", "container"], r
-    r = c("tasks", "exec", "--exec-id", "in", "c", "cat", input="by stdin")
-    assert r.out == "by stdin", r
-    r = c.exec("sh", "-c", "touch /tmp/mark; sleep 1000", flags=["--detach"])
+    c.exec_says(7, "out\n", "err\n", "sh", "-c", "echo out; echo err >&2; exit 7")
+    c.exec_says(0, "1000\n1000\n/tmp\ncontainer\n", "", "sh", "-c",
+                "id -u; id -g; pwd; echo $OF", flags=["--user", "1000:1000", "--cwd", "/tmp"])
+    c.exec_says(0, "by stdin", "", "cat", input="by stdin")
+    r = c("tasks", "exec", "--exec-id", "sleeper", "--detach", "c", "sh", "-c",
+          "touch /tmp/mark; sleep 1000")
     assert r.rc == 0, r
     wait_for("the detached exec", lambda: c.exec("test", "-e", "/tmp/mark").rc == 0, timeout=60)
     assert len(c.good("tasks", "ps", "c").splitlines()) >= 3
     c.bad(137, "tasks", "exec", "--exec-id", "k", "c", "sh", "-c", "kill -9 $$")
-    r = c("tasks", "kill", "--exec-id", "e3", "-s", "KILL", "c")
-    assert r.rc == 0, r
+    before = len(c.good("tasks", "ps", "c").splitlines())
+    c.good("tasks", "kill", "--exec-id", "sleeper", "-s", "KILL", "c")
+    wait_for("its end", lambda: len(c.good("tasks", "ps", "c").splitlines()) < before, timeout=60)
 
 
 def test_a_terminal(c):
@@ -272,7 +284,7 @@ def test_the_daemon_restarts(c):
     c.stop()
     c.start()
     assert c.status() == "RUNNING"
-    assert c.exec("echo", "still here").out == "still here\n"
+    c.exec_says(0, "still here\n", "", "echo", "still here")
     c.good("tasks", "kill", "c")
     wait_for("its end", lambda: c.status() == "STOPPED", timeout=60)
 

@@ -53,8 +53,9 @@ class Terminal:
         end, said = time.monotonic() + timeout, None
         while said != (rows, cols):
             assert time.monotonic() < end, f"the size is {said}"
-            self.send("stty size || echo 0 0\n")
-            said = tuple(map(int, self.expect(r"\n(\d+) (\d+)\r").groups()))
+            self.send("stty size\n")
+            m = self.expect(r"\n(?:(\d+) (\d+)|stty: standard input)\r")  # 0 0 is not told
+            said = m[1] and (int(m[1]), int(m[2]))
 
     def mode(self):
         return termios.tcgetattr(self.fd)[3] & (termios.ICANON | termios.ECHO)

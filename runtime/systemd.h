@@ -7,12 +7,17 @@
  *
  * "system" and "user" say whose systemd it is. Standard input has for attach the decimal id of a
  * process, for stop nothing, else the unit's properties, one a line: "TYPE NAME VALUE", TYPE a
- * D-Bus signature: b        0 or 1 s        text to the line's end t        decimal au decimals,
- * one blank between two ay       bytes in hexadecimal; empty: none a(ss)    words, one blank
- * between two, an even number of them; empty: none Exit status 0: done, and after start standard
- * output is the scope's cgroup, as systemd names it. 1: it failed, 2: there is no such systemd (no
- * bus), 3: UNIT is taken; standard error says why. stop of what does not exist is done. It ends by
- * itself, after 60 s at most. */
+ * D-Bus signature:
+ *
+ * - b: 0 or 1; s: text to the line's end; i, u, x, t: a decimal number
+ * - au: decimals, as: words, one blank between two
+ * - ay: bytes in hexadecimal; empty: none
+ * - a(ss): words, one blank between two, an even number of them; empty: none
+ *
+ * Exit status 0: done, and after start standard output is the scope's cgroup, as systemd names it.
+ * 1: it failed; 2: there is no such systemd (no bus); 3: UNIT is taken; standard error says why.
+ * stop of what does not exist is done. It ends by itself, after 60 s at most.
+ */
 #ifndef UM_RUNTIME_SYSTEMD_H
 #define UM_RUNTIME_SYSTEMD_H
 
@@ -47,18 +52,24 @@ um_must_check int um_systemd_properties(const struct um_cgroup_limits *l, bool v
 					struct um_error *err);
 void um_systemd_devices(const struct um_cgroup_device *rules, size_t n, struct um_buf *b);
 
+/* Properties that annotations org.systemd.property.NAME ask for, in the text form of GVariant:
+ * true, 'text', uint64 5, ['a', 'b']; NAMESec in seconds becomes NAMEUSec. -EINVAL names the
+ * annotation. */
+um_must_check int um_systemd_annotations(const struct um_spec_pair *pairs, size_t n,
+					 struct um_buf *b, struct um_error *err);
+
 struct um_systemd_scope {
 	const char *helper; /* the program's path */
 	const char *unit;
 	bool user;
 };
 
-/* Starts the scope with process @pid in it. *ret: its cgroup, below the mount point. @spec's limits
- * and @rules go along. -EBUSY: the unit exists. */
+/* Starts the scope with process @pid in it. *ret: its cgroup, below the mount point. The limits,
+ * the rules and what @spec's annotations say go along. -EBUSY: the unit exists. */
 um_must_check int um_systemd_start(struct um_arena *a, const struct um_systemd_scope *s,
 				   const struct um_systemd_names *names, const char *id, pid_t pid,
-				   const struct um_cgroup_limits *l, bool v2,
-				   const struct um_cgroup_device *rules, size_t n_rules,
+				   const struct um_spec *spec, const struct um_cgroup_limits *l,
+				   bool v2, const struct um_cgroup_device *rules, size_t n_rules,
 				   const char **ret, struct um_error *err);
 um_must_check int um_systemd_update(const struct um_systemd_scope *s,
 				    const struct um_cgroup_limits *l, bool v2,

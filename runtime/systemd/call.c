@@ -147,7 +147,7 @@ static int check_cgroup(const struct um_systemd_names *names, const char *cgroup
 
 int um_systemd_start(struct um_arena *a, const struct um_systemd_scope *s,
 		     const struct um_systemd_names *names, const char *id, pid_t pid,
-		     const struct um_cgroup_limits *l, bool v2,
+		     const struct um_spec *spec, const struct um_cgroup_limits *l, bool v2,
 		     const struct um_cgroup_device *rules, size_t n_rules, const char **ret,
 		     struct um_error *err)
 {
@@ -164,8 +164,9 @@ int um_systemd_start(struct um_arena *a, const struct um_systemd_scope *s,
 	if (r < 0)
 		return r;
 	um_systemd_devices(rules, n_rules, &b);
-	if (um_buf_error(&b))
-		return -ENOMEM;
+	r = um_systemd_annotations(spec->annotations, spec->n_annotations, &b, err);
+	if (r < 0)
+		return r;
 	r = call(s, "start", &b, cgroup, sizeof(cgroup), err);
 	UM_FAULT("runtime.systemd.started");
 	if (r >= 0) {

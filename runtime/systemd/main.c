@@ -63,22 +63,71 @@ static int add_u64(sd_bus_message *m, char *value)
 						     : sd_bus_message_append(m, "v", "t", v);
 }
 
-static int add_u32s(sd_bus_message *m, char *value)
+static int add_i32(sd_bus_message *m, char *value)
 {
-	int r = sd_bus_message_open_container(m, 'v', "au");
+	int v;
+
+	return um_num_int(value, INT32_MIN, INT32_MAX, &v) < 0
+		       ? -EINVAL
+		       : sd_bus_message_append(m, "v", "i", (int32_t)v);
+}
+
+static int add_u32(sd_bus_message *m, char *value)
+{
+	uint64_t v;
+
+	return um_num_u64(value, UINT32_MAX, &v) < 0
+		       ? -EINVAL
+		       : sd_bus_message_append(m, "v", "u", (uint32_t)v);
+}
+
+static int add_i64(sd_bus_message *m, char *value)
+{
+	int64_t v;
+
+	return um_num_i64(value, INT64_MIN, INT64_MAX, &v) < 0
+		       ? -EINVAL
+		       : sd_bus_message_append(m, "v", "x", v);
+}
+
+static int one_u32(sd_bus_message *m, const char *word)
+{
+	uint64_t v;
+
+	return um_num_u64(word, UINT32_MAX, &v) < 0 ? -EINVAL
+						    : sd_bus_message_append(m, "u", (uint32_t)v);
+}
+
+static int one_string(sd_bus_message *m, const char *word)
+{
+	return sd_bus_message_append(m, "s", word);
+}
+
+static int add_words(sd_bus_message *m, char *value, const char *type,
+		     int (*one)(sd_bus_message *m, const char *word))
+{
+	int r = sd_bus_message_open_container(m, 'v', type);
 
 	if (r >= 0)
-		r = sd_bus_message_open_container(m, 'a', "u");
-	for (char *w; r >= 0 && (w = strsep(&value, " "));) {
-		uint64_t v;
-
-		r = um_num_u64(w, UINT32_MAX, &v);
-		if (r >= 0)
-			r = sd_bus_message_append(m, "u", (uint32_t)v);
+		r = sd_bus_message_open_container(m, 'a', type + 1);
+	for (char *w; r >= 0 && *value && (w = strsep(&value, " "));) {
+		r = one(m, w);
+		if (!value)
+			break;
 	}
 	if (r >= 0)
 		r = sd_bus_message_close_container(m);
 	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int add_u32s(sd_bus_message *m, char *value)
+{
+	return add_words(m, value, "au", one_u32);
+}
+
+static int add_strings(sd_bus_message *m, char *value)
+{
+	return add_words(m, value, "as", one_string);
 }
 
 static int add_bytes(sd_bus_message *m, char *value)
@@ -124,8 +173,9 @@ static const struct {
 	const char *type;
 	int (*add)(sd_bus_message *m, char *value);
 } kinds[] = {
-	{"b", add_bool},  {"s", add_string}, {"t", add_u64},
-	{"au", add_u32s}, {"ay", add_bytes}, {"a(ss)", add_pairs},
+	{"b", add_bool},   {"s", add_string},	 {"i", add_i32},   {"u", add_u32},
+	{"x", add_i64},	   {"t", add_u64},	 {"au", add_u32s}, {"as", add_strings},
+	{"ay", add_bytes}, {"a(ss)", add_pairs},
 };
 
 static int add_property(sd_bus_message *m, char *line)

@@ -38,7 +38,7 @@ int um_creation_scope(struct um_creation *c, const struct um_runtime *rt, struct
 	/* the kernel's limit says it: systemd's would count the holder */
 	if (limits.pids == 1)
 		limits.pids = UM_CG_UNSET;
-	r = um_systemd_start(c->arena, &c->scope, &names, c->state.id, c->holder, &limits,
+	r = um_systemd_start(c->arena, &c->scope, &names, c->state.id, c->holder, c->spec, &limits,
 			     c->cgroups->mode == UM_CGROUP_V2, rules, n, &cgroup, err);
 	if (r < 0)
 		return r;

@@ -9,7 +9,7 @@ mount targets swapped         RESOLVE_IN_ROOT in um_resolve(), resolve.c
 inheritable capabilities      --cap leaves UM_CAP_INHERITABLE alone, exec.c
 /etc/passwd a pipe            S_ISREG in open_passwd(), process.c
 /dev/pts not a devpts         DEVPTS_SUPER_MAGIC before the open, console.c
-numbers of --user             um_num_u64n() in parse_user(), exec.c
+numbers of --user             um_user_parse(), user.c
 sysctl redirected             RESOLVE_NO_XDEV in um_rootfs_write_proc(), rootfs.c
 host-wide sysctl              sysctl_namespace(), rootfs.c
 /dev/null for masks swapped   open_null(): the host's, and its device number, rootfs_mask.c

@@ -109,6 +109,19 @@ def test_a_container_is_born_in_its_scope(box):
     assert box.calls() == []
 
 
+def test_annotations_are_properties(box):
+    box.config["annotations"] = {"org.systemd.property.TimeoutStopSec": "7",
+                                 "org.systemd.property.After": "['a.service', 'b.service']",
+                                 "org.example": "x"}
+    box.up()
+    lines = box.calls()[0][3].splitlines()
+    assert "t TimeoutStopUSec 7000000" in lines and "as After a.service b.service" in lines, lines
+    assert not [line for line in lines if "example" in line], lines
+    box.oci("delete", "--force", "c", ok=True)
+    box.config["annotations"] = {"org.systemd.property.TimeoutStopUSec": "soon"}
+    box.refused("org.systemd.property.TimeoutStopUSec", "soon")
+
+
 def test_update_tells_systemd_what_changes(box):
     box.up()
     box.calls()

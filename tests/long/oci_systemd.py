@@ -202,8 +202,32 @@ systemctl daemon-reload""")
         m.ok(f"[ ! -e {SCOPE} ] && ! kill -0 $(cat /p) && ! umiak-oci state c1")
         m.ok(f"{OCI} delete --force c1")
 
+    @step("annotations are properties of the scope")
+    def _():
+        g.config["annotations"] = {
+            "org.systemd.property.TimeoutStopSec": "7", "org.systemd.property.SendSIGHUP": "true",
+            "org.systemd.property.RuntimeMaxUSec": "uint64 3600000000",
+            "org.systemd.property.After": "['dbus.service', 'basic.target']",
+            "org.systemd.property.CollectMode": "'inactive'"}
+        g.save(path="test-inner.slice:probe:c1")
+        m.ok(f"{OCI} run --detach --bundle /b c1")
+        got = g.show("probe-c1.scope", "TimeoutStopUSec", "SendSIGHUP", "RuntimeMaxUSec", "After",
+                     "CollectMode")
+        after = got.pop("After")
+        assert "dbus.service" in after and "basic.target" in after, after
+        assert got == {"TimeoutStopUSec": "7s", "SendSIGHUP": "yes", "RuntimeMaxUSec": "1h",
+                       "CollectMode": "inactive"}, got
+        m.ok(f"{OCI} delete --force c1")
+        g.gone("probe-c1.scope")
+        g.config["annotations"] = {"org.systemd.property.Nonsense": "true"}
+        g.save(path="test-inner.slice:probe:c1")
+        g.fails(f"{OCI} run --bundle /b c1", "Nonsense")
+        m.ok(f"[ ! -e {SCOPE} ] && ! umiak-oci state c1")
+        del g.config["annotations"]
+
     @step("delete --force of what runs")
     def _():
+        g.save(path="test-inner.slice:probe:c1")
         m.ok(f"{OCI} run --detach --bundle /b c1 && {OCI} delete --force c1")
         g.gone("probe-c1.scope")
         m.ok(f"[ ! -e {SCOPE} ]")

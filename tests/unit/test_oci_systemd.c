@@ -324,3 +324,79 @@ Test(oci_systemd, a_later_denial_takes_away)
 				 {false, 'c', 1, 3, true, true, true}),
 			 STRICT "a(ss) DeviceAllow char-1 rwm\n");
 }
+
+Test(oci_systemd, properties_of_annotations)
+{
+	static const struct um_spec_pair pairs[] = {
+		{"org.systemd.property.CollectMode", "'inactive-or-failed'"},
+		{"org.example.other", "[["},
+		{"org.systemd.property.SendSIGHUP", "true"},
+		{"org.systemd.property.TimeoutStopUSec", "uint64 5000000"},
+		{"org.systemd.property.TimeoutStopSec", "7"},
+		{"org.systemd.property.Nice", "-5"},
+		{"org.systemd.property.Big", "int64 -6000000000"},
+		{"org.systemd.property.Small", "uint32 7"},
+		{"org.systemd.property.After", "['a.service', \"b.service\"]"},
+		{"org.systemd.property.Before", "[]"},
+		{"org.systemd.property.Description", "'a text of words'"}};
+	struct um_error err = UM_ERROR_INIT;
+
+	cr_assert_eq(um_systemd_annotations(pairs, UM_ARRAY_LEN(pairs), &b, &err), 0, "%s",
+		     err.msg);
+	cr_expect_str_eq(um_buf_str(&b), "s CollectMode inactive-or-failed\n"
+					 "b SendSIGHUP 1\n"
+					 "t TimeoutStopUSec 5000000\n"
+					 "t TimeoutStopUSec 7000000\n"
+					 "i Nice -5\n"
+					 "x Big -6000000000\n"
+					 "u Small 7\n"
+					 "as After a.service b.service\n"
+					 "as Before\n"
+					 "s Description a text of words\n");
+}
+
+Test(oci_systemd, annotations_that_are_no_properties_are_refused)
+{
+	static const char *const values[] = {
+		"",
+		"text",
+		"'open",
+		"'a\\n'",
+		"'a'b",
+		"'a\nb X 1'",
+		"[",
+		"['a' 'b']",
+		"['a b']",
+		"['a']x",
+		"['']",
+		"[5]",
+		"uint64",
+		"uint64 ",
+		"uint64 -1",
+		"uint32 4294967296",
+		"2147483648",
+		"1.5",
+		"True",
+		"[\"a']",
+		"uint64 5 s X y",
+		"-",
+		"++1",
+		"'a\"",
+	};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(values); i++) {
+		struct um_spec_pair p = {"org.systemd.property.Some", values[i]};
+		struct um_error err = UM_ERROR_INIT;
+
+		cr_expect_eq(um_systemd_annotations(&p, 1, &b, &err), -EINVAL, "%s", values[i]);
+		cr_expect(strstr(err.msg, "org.systemd.property.Some"), "%s", err.msg);
+	}
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const keys[] = {"org.systemd.property.",
+						   "org.systemd.property.A B",
+						   "org.systemd.property.A\nb C"};
+		struct um_spec_pair p = {keys[i], "true"};
+
+		cr_expect_eq(um_systemd_annotations(&p, 1, &b, NULL), -EINVAL);
+	}
+}

@@ -193,7 +193,7 @@ class Caller:
                        glob.glob(f"{CGROUPS}/{self.name}/*{id}/{file}"))
 
     def roots(self):
-        return glob.glob(f"{CGROUPS}/*/{self.name}") + glob.glob(f"{CGROUPS}/{self.name}")
+        return groups(self.name)
 
     # ---- what is left
 
@@ -259,13 +259,7 @@ class Caller:
             for pid in processes(self.dir):
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
-            for root in self.roots():
-                for d, dirs, files in os.walk(root, topdown=False):
-                    with contextlib.suppress(OSError):
-                        for pid in read(d + "/cgroup.procs").split():
-                            os.kill(int(pid), signal.SIGKILL)
-                    with contextlib.suppress(OSError):
-                        os.rmdir(d)
+            end_groups(self.name)
             if not self.roots() and not processes(self.dir):
                 break
             time.sleep(0.05)

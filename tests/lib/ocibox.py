@@ -121,17 +121,5 @@ class Box:
     def close(self):
         with contextlib.suppress(Exception):
             self.oci("delete", "--force", "c")
-        roots = glob.glob(f"{CGROUPS}/*/{self.name}") + glob.glob(f"{CGROUPS}/{self.name}")
-        for _ in range(50):
-            for root in roots:
-                for d, dirs, files in os.walk(root, topdown=False):
-                    with contextlib.suppress(OSError):
-                        for pid in read(d + "/cgroup.procs").split():
-                            os.kill(int(pid), signal.SIGKILL)
-                    with contextlib.suppress(OSError):
-                        os.rmdir(d)
-            roots = [r for r in roots if os.path.isdir(r)]
-            if not roots:
-                break
-            time.sleep(0.05)
+        end_groups(self.name)
         shutil.rmtree(self.dir, ignore_errors=True)

@@ -67,6 +67,26 @@ def alive(pid):
         return False
 
 
+def groups(name):
+    """The cgroups /NAME of all hierarchies."""
+    return glob.glob(f"{CGROUPS}/*/{name}") + glob.glob(f"{CGROUPS}/{name}")
+
+
+def end_groups(name):
+    """Ends whatever is in the cgroups /NAME, and removes them."""
+    for _ in range(50):
+        for root in groups(name):
+            for d, dirs, files in os.walk(root, topdown=False):
+                with contextlib.suppress(OSError):
+                    for pid in read(d + "/cgroup.procs").split():
+                        os.kill(int(pid), signal.SIGKILL)
+                with contextlib.suppress(OSError):
+                    os.rmdir(d)
+        if not groups(name):
+            return
+        time.sleep(0.05)
+
+
 class Fault:
     """One fault point, armed by .env for whatever inherits that. It kills once, and what it killed
     is known: the kill itself writes it down."""
@@ -307,22 +327,13 @@ class Node:
     def close(self):
         with contextlib.suppress(Exception):
             self.stop()
-        for root in glob.glob(f"{CGROUPS}/*/{self.cgroup}") + glob.glob(f"{CGROUPS}/{self.cgroup}"):
-            for d, dirs, files in os.walk(root, topdown=False):
-                with contextlib.suppress(OSError):
-                    for pid in read(d + "/cgroup.procs").split():
-                        os.kill(int(pid), signal.SIGKILL)
         for pid in processes(self.dir):
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.1)
+        end_groups(self.cgroup)
         for line in reversed(read("/proc/self/mountinfo").splitlines()):
             if self.dir in line.split()[4]:
                 subprocess.run(["umount", "-l", line.split()[4]], stderr=subprocess.DEVNULL)
-        for root in glob.glob(f"{CGROUPS}/*/{self.cgroup}") + glob.glob(f"{CGROUPS}/{self.cgroup}"):
-            for d, dirs, files in os.walk(root, topdown=False):
-                with contextlib.suppress(OSError):
-                    os.rmdir(d)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

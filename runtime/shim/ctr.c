@@ -503,15 +503,11 @@ static void exited(struct shim_ctr *c, int status)
 	c->state = SHIM_EXITED;
 	c->pidfd = um_close(c->pidfd);
 	c->stdin_fd = um_close(c->stdin_fd);
-	for (int i = 0; i < 2 && !shim_attach_any(c->name); i++) /* what it wrote last; bounded */
-		for (int turns = 0; c->out[i].fd >= 0 && turns < 64; turns++) {
-			int before = c->out[i].fd;
-			int left = 0;
-
-			shim_log_pump(&c->log, &c->out[i], c->name);
-			if (c->out[i].fd == before && (ioctl(before, FIONREAD, &left) < 0 || !left))
+	/* What it wrote last, up to the end of a line that has none; bounded. */
+	for (int i = 0; i < 2 && !shim_attach_any(c->name); i++)
+		for (int turns = 0; c->out[i].fd >= 0 && turns < 64; turns++)
+			if (!shim_log_pump(&c->log, &c->out[i], c->name))
 				break;
-		}
 	UM_FAULT("shim.before-exit-record");
 	write_exit_record(c);
 	UM_FAULT("shim.after-exit-record");

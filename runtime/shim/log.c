@@ -228,24 +228,25 @@ void shim_stream_close(struct shim_log *log, struct shim_stream *s)
 	s->fd = -1;
 }
 
-void shim_log_pump(struct shim_log *log, struct shim_stream *s, const char *name)
+bool shim_log_pump(struct shim_log *log, struct shim_stream *s, const char *name)
 {
 	const char *p = chunk, *end, *nl;
 	ssize_t n = read(s->fd, chunk, LINE_MAX_BYTES);
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
+		return false;
 	if (n <= 0) { /* a terminal whose last user is gone reads EIO */
 		shim_stream_close(log, s);
-		return;
+		return false;
 	}
 	shim_attach_out(name, s->name[3] == 'e', packet, (size_t)n + 1);
 	for (end = chunk + n; p < end; p = nl + 1) {
 		nl = memchr(p, '\n', (size_t)(end - p));
 		if (!nl) {
 			take(log, s, p, (size_t)(end - p), false);
-			return;
+			return true;
 		}
 		take(log, s, p, (size_t)(nl - p), true);
 	}
+	return true;
 }

@@ -57,8 +57,8 @@ struct shim_log {
 void shim_log_open(struct shim_log *log, const char *path);
 void shim_log_close(struct shim_log *log);
 /* Reads what there is, gives it to who is attached to container @name and writes it as CRI lines.
- * Closes the stream at its end. */
-void shim_log_pump(struct shim_log *log, struct shim_stream *s, const char *name);
+ * Closes the stream at its end. Whether there was something. */
+bool shim_log_pump(struct shim_log *log, struct shim_stream *s, const char *name);
 void shim_stream_close(struct shim_log *log, struct shim_stream *s);
 
 /* ---- ctr.c: containers ---- */

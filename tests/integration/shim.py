@@ -255,6 +255,23 @@ def test_long_lines_and_lines_without_end(p):
     assert max(len(t) for s, f, t in got) == 16384
 
 
+def test_a_line_without_end_is_there_before_the_exit_is_told(p):
+    armed = Fault("shim.after-exit-record")
+    p.env = armed.env
+    c = p.shim()
+    p.env = {}
+    p.start(c, "a", "while [ ! -e /tmp/go ]; do sleep 0.05; done; head -c 20000 /dev/zero | tr '\\0' x; "
+                    "printf end; : >/tmp/done")
+    os.kill(p.proc.pid, signal.SIGSTOP)  # all is there when it looks
+    open(p.path("root/tmp/go"), "w").close()
+    wait_for("the end", lambda: os.path.exists(p.path("root/tmp/done")))
+    time.sleep(0.3)
+    os.kill(p.proc.pid, signal.SIGCONT)
+    assert p.proc.wait(30) == -9 and armed.fired()
+    armed.close()
+    assert "".join(t for s, f, t in p.lines("a")) == "x" * 20000 + "end"
+
+
 def test_terminals_and_stdin(p):
     c = p.shim()
     p.start(c, "t", "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo terminal; echo err >&2", tty=1,

@@ -1,7 +1,7 @@
 """What the benchmarks of OCI runtimes share: podman's default configuration, programs started without
 waiting for what they leave running, and a place where umiak-oci, crun and runc all run: Debian's
 crun 1.8 does not where a v2 hierarchy lies beside v1 controllers, so that these benchmarks run in
-a mount namespace without it, crun without cgroups."""
+a mount namespace without it, crun without cgroups. CRUN and RUNC may name other programs."""
 import ctypes
 import json
 import os
@@ -136,7 +136,7 @@ def runtimes(place):
     """Pairs of a name and the beginning of a command line, of those that run here."""
     out = []
     for name, flags in (("umiak-oci", [OFF]), ("crun", [OFF]), ("runc", [])):
-        path = UMIAK if name == "umiak-oci" else shutil.which(name)
+        path = UMIAK if name == "umiak-oci" else shutil.which(os.environ.get(name.upper(), name))
         if not path:
             print(f"{name}: not installed")
             continue

@@ -11,6 +11,7 @@
 #include "runtime/affinity.h"
 #include "runtime/runtime.h"
 #include "runtime/spec.h"
+#include "runtime/systemd.h"
 #include "runtime/user.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -68,6 +69,23 @@ static void names(const char *text)
 		abort();
 }
 
+/* What goes to systemd's helper is lines: nothing that is accepted may make one more. */
+static void systemd(const char *text)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(1 << 20);
+	struct um_spec_pair pair = {"org.systemd.property.Name", text};
+	struct um_error err = UM_ERROR_INIT;
+	struct um_systemd_names names;
+
+	if (um_systemd_annotations(&pair, 1, &b, &err) == 0 &&
+	    (!b.len || memchr(b.data, '\n', b.len) != b.data + b.len - 1))
+		abort();
+	if (a && um_systemd_parse(a, text, "id", false, &names, &err) == 0 &&
+	    (strpbrk(names.slice, "/\n ") || strpbrk(names.unit, "/\n ")))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = strndup((const char *)data, size);
@@ -77,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	numbers(text);
 	users(text, data, size);
 	names(text);
+	systemd(text);
 	free(text);
 	return 0;
 }

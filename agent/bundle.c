@@ -187,7 +187,7 @@ void bundle_work(struct agent_job *j)
 		j->result = write_pod_files(j->pod, &j->err);
 	UM_FAULT("agent.bundle.folders");
 	if (j->result == 0)
-		j->result = um_rootfs_mount(j->pod->agent->images, &img, id, target, &j->err);
+		j->result = um_rootfs_mount(j->pod->agent->images, &img, id, target, true, &j->err);
 	UM_FAULT("agent.bundle.mounted");
 	if (j->result < 0)
 		return;

@@ -461,7 +461,9 @@ static bool keep_others(void *arg, const char *id)
 }
 
 /* Removes all that may be there of the pod but its logs and its saved object. In this order: what
- * runs, what it holds, where it was written. Each part may be missing. */
+ * runs, what it holds, where it was written; but the shim, with which the network namespace ends,
+ * after mounts and link, which would have to wait while the kernel takes that down. Each part may
+ * be missing. */
 static int remove_all(struct agent_job *j, struct um_error *err)
 {
 	struct agent_pod *p = j->pod;
@@ -474,15 +476,15 @@ static int remove_all(struct agent_job *j, struct um_error *err)
 	if (r == 0)
 		r = each_bundle(p, delete_by_bundle, err);
 	if (r == 0)
+		r = each_bundle(p, remove_bundle, err);
+	if (r == 0 && p->agent->net)
+		r = um_net_let_go(p->agent->net, p->uid, err);
+	UM_FAULT("agent.cleanup.network");
+	if (r == 0)
 		end_shim(p, p->shim_pid > 0 ? p->shim_pid : earlier_shim(p));
 	UM_FAULT("agent.cleanup.shim");
 	if (r == 0)
 		r = um_cgroup_remove(p->agent->cgroups, cgroup, err);
-	if (r == 0 && p->agent->net)
-		r = um_net_detach(p->agent->net, p->uid, err);
-	UM_FAULT("agent.cleanup.network");
-	if (r == 0)
-		r = each_bundle(p, remove_bundle, err);
 	if (r == 0) /* bundles do not outlive a reboot, snapshots do */
 		r = um_rootfs_sweep(p->agent->images, keep_others, p, err);
 	if (r == 0)

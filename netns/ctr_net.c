@@ -139,6 +139,20 @@ int um_ctr_net_detach(const struct um_ctr_net *n, const char *uid, struct um_err
 	return r < 0 ? r : detach(&p, uid, err);
 }
 
+int um_ctr_net_let_go(const struct um_ctr_net *n, const char *uid, struct um_error *err)
+{
+	_cleanup_parts_ struct parts p = {0};
+	uint32_t addr;
+	int r = parts_open(n, &p, err);
+
+	if (r < 0)
+		return r;
+	if (!um_ipam_find(p.ipam, uid, &addr))
+		return detach(&p, uid, err);
+	r = um_veth_let_go(p.route, uid, addr, err);
+	return r < 0 ? r : um_ipam_release(p.ipam, uid, err);
+}
+
 struct uid {
 	char text[UM_IPAM_UID_MAX + 1];
 };
@@ -171,7 +185,7 @@ int um_ctr_net_sweep(const struct um_ctr_net *n, bool (*keep)(void *arg, const c
 		if (r == 0 && !keep(arg, u->text))
 			r = detach(&p, u->text, err);
 	}
-	return r;
+	return r < 0 ? r : um_veth_remove_gone(p.route, err);
 }
 
 /* ---- rules ---- */

@@ -45,7 +45,10 @@ um_must_check int um_ctr_net_attach(const struct um_ctr_net *n, const char *uid,
 /* Removes the link and gives the address back. What is missing is success. */
 um_must_check int um_ctr_net_detach(const struct um_ctr_net *n, const char *uid,
 				    struct um_error *err);
-/* Detaches whom @keep does not want. */
+/* The same where the network namespace is about to end: as um_net_let_go(). */
+um_must_check int um_ctr_net_let_go(const struct um_ctr_net *n, const char *uid,
+				    struct um_error *err);
+/* Detaches whom @keep does not want, and removes links that were let go and are still there. */
 um_must_check int um_ctr_net_sweep(const struct um_ctr_net *n,
 				   bool (*keep)(void *arg, const char *uid), void *arg,
 				   struct um_error *err);

@@ -98,7 +98,7 @@ int um_link_add_veth(struct um_nl *n, const struct um_veth_pair *p)
 	return finish(n, m, bad);
 }
 
-static int set_alias(struct um_nl *n, int index, const char *alias)
+int um_link_alias(struct um_nl *n, int index, const char *alias)
 {
 	struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = index};
 	_cleanup_msg_ struct nl_msg *m = um_nl_msg(RTM_SETLINK, 0, &head, sizeof(head));
@@ -148,7 +148,7 @@ static int silence_ipv6(struct um_nl *n, int index)
 
 int um_link_mark(struct um_nl *n, int index, const char *alias, bool host_side)
 {
-	int r = alias ? set_alias(n, index, alias) : 0;
+	int r = alias ? um_link_alias(n, index, alias) : 0;
 
 	if (r == 0)
 		r = silence_ipv6(n, index);

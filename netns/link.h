@@ -44,6 +44,7 @@ um_must_check int um_link_add_veth(struct um_nl *n, const struct um_veth_pair *p
  * packets from an address that is not routed to the link are dropped (rp_filter), and Services may
  * lead from there to 127.0.0.1 (route_localnet; their rules drop all else that is for it). */
 um_must_check int um_link_mark(struct um_nl *n, int index, const char *alias, bool host_side);
+um_must_check int um_link_alias(struct um_nl *n, int index, const char *alias);
 um_must_check int um_link_up(struct um_nl *n, int index);
 um_must_check int um_link_delete(struct um_nl *n, int index);
 

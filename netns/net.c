@@ -276,6 +276,22 @@ int um_net_detach(struct um_net *n, const char *uid, struct um_error *err)
 	return r < 0 ? r : detach(n, uid, err);
 }
 
+int um_net_let_go(struct um_net *n, const char *uid, struct um_error *err)
+{
+	_cleanup_unlock_ struct um_net *held = NULL;
+	uint32_t addr;
+	int r = check_uid(uid, err);
+
+	if (r == 0)
+		r = lock(n, &held, err);
+	if (r < 0)
+		return r;
+	if (!um_ipam_find(n->ipam, uid, &addr))
+		return detach(n, uid, err);
+	r = um_veth_let_go(n->route, uid, addr, err);
+	return r < 0 ? r : um_ipam_release(n->ipam, uid, err);
+}
+
 static int add_uid(void *arg, const char *uid)
 {
 	uid_vec *v = arg;
@@ -313,7 +329,7 @@ int um_net_sweep(struct um_net *n, bool (*keep)(void *arg, const char *uid), voi
 		if (r == 0 && !keep(arg, u->text))
 			r = detach(n, u->text, err);
 	}
-	return r;
+	return r < 0 ? r : um_veth_remove_gone(n->route, err);
 }
 
 /* ---- the host ---- */
@@ -352,7 +368,7 @@ static int remove_pods(const struct um_net_config *cfg, struct um_error *err)
 		if (r == 0)
 			r = um_veth_remove(route, u->text, err);
 	}
-	return r;
+	return r < 0 ? r : um_veth_remove_gone(route, err);
 }
 
 int um_net_destroy(const struct um_net_config *cfg, struct um_error *err)

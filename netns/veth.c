@@ -3,9 +3,12 @@
 #include <linux/rtnetlink.h>
 
 #include "base/fault.h"
+#include "base/vec.h"
 #include "netns/ipam.h"
 
 #define POD_IFNAME "eth0"
+#define GONE                                                                                       \
+	"umiak: let go" /* the alias of a link that only waits for its namespace's end; no uid */
 
 /* Locally administered. The host's is the same on each link: "umiak" in ASCII. */
 static const uint8_t host_mac[UM_MAC_LEN] = {0x02, 'u', 'm', 'i', 'a', 'k'};
@@ -38,7 +41,8 @@ bool um_veth_is_ours(const struct um_link *l)
 }
 
 /* Fills *ret with the pod's link on the host; index 0 where there is none. A link without an alias
- * is one whose maker crashed before it could mark it: it is removed. */
+ * is one whose maker crashed before it could mark it: it is removed, as is one of an earlier
+ * namespace that was let go. */
 static int find(struct um_nl *host, const char *uid, const char *name, struct um_link *ret,
 		struct um_error *err)
 {
@@ -52,7 +56,7 @@ static int find(struct um_nl *host, const char *uid, const char *name, struct um
 		return um_nl_fail(host, err, r, "look for link %s of pod %s", name, uid);
 	if (strcmp(ret->alias, uid) == 0 && ret->veth)
 		return 0;
-	if (ret->alias[0] || !ret->veth)
+	if ((ret->alias[0] && strcmp(ret->alias, GONE) != 0) || !ret->veth)
 		return um_error_set(err, -EEXIST,
 				    "link %s of pod %s: the name is taken by a link of \"%s\"",
 				    name, uid, ret->alias);
@@ -226,4 +230,54 @@ int um_veth_remove(struct um_nl *host, const char *uid, struct um_error *err)
 	if (r < 0 && r != -ENODEV)
 		return um_nl_fail(host, err, r, "remove link %s of pod %s", name, uid);
 	return 0;
+}
+
+int um_veth_let_go(struct um_nl *host, const char *uid, uint32_t addr, struct um_error *err)
+{
+	struct um_link l;
+	char name[IFNAMSIZ];
+	int r;
+
+	um_veth_name(uid, name);
+	r = um_link_get(host, name, 0, &l);
+	if (r == -ENODEV)
+		return 0;
+	if (r < 0)
+		return um_nl_fail(host, err, r, "look for link %s of pod %s", name, uid);
+	if (!l.veth || strcmp(l.alias, uid) != 0)
+		return 0;
+	r = um_link_delete_route(host, l.index, addr, 32);
+	if (r == 0)
+		r = um_link_alias(host, l.index, GONE);
+	if (r < 0 && r != -ENODEV)
+		return um_nl_fail(host, err, r, "let go of link %s of pod %s", name, uid);
+	return 0;
+}
+
+typedef UM_VEC(int) index_vec;
+
+static void index_vec_release(index_vec *v)
+{
+	um_vec_release(v);
+}
+
+static int add_gone(void *arg, const struct um_link *l)
+{
+	index_vec *v = arg;
+
+	return l->veth && strcmp(l->alias, GONE) == 0 ? um_vec_push(v, l->index) : 0;
+}
+
+int um_veth_remove_gone(struct um_nl *host, struct um_error *err)
+{
+	_cleanup_(index_vec_release) index_vec v = UM_VEC_INIT;
+	int r = um_link_each(host, add_gone, &v);
+
+	um_vec_foreach (i, &v) {
+		if (r < 0)
+			break;
+		r = um_link_delete(host, *i);
+		r = r == -ENODEV ? 0 : r;
+	}
+	return r < 0 ? um_nl_fail(host, err, r, "remove the links that were let go") : 0;
 }

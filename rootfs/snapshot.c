@@ -86,10 +86,15 @@ static int set_string(int fs, const char *key, const char *value)
 	return (int)syscall(SYS_fsconfig, fs, 1 /* FSCONFIG_SET_STRING */, key, value, 0);
 }
 
+static int set_flag(int fs, const char *key)
+{
+	return (int)syscall(SYS_fsconfig, fs, 0 /* FSCONFIG_SET_FLAG */, key, NULL, 0);
+}
+
 /* Many layers: their paths do not fit into mount(2)'s page. Since Linux 6.5 overlay takes them one
  * by one. */
 static int mount_by_config(const struct um_image *img, const char *upper, const char *work,
-			   const char *target, struct um_error *err)
+			   const char *target, bool throwaway, struct um_error *err)
 {
 	_cleanup_close_ int fs = (int)syscall(SYS_fsopen, "overlay", 1 /* FSOPEN_CLOEXEC */);
 	_cleanup_close_ int mnt = -1;
@@ -108,7 +113,9 @@ static int mount_by_config(const struct um_image *img, const char *upper, const 
 	if (r == 0)
 		r = set_string(fs, "workdir", work);
 	if (r == 0)
-		r = (int)syscall(SYS_fsconfig, fs, 0 /* FSCONFIG_SET_FLAG */, "userxattr", NULL, 0);
+		r = set_flag(fs, "userxattr");
+	if (r == 0 && throwaway)
+		r = set_flag(fs, "volatile");
 	if (r == 0)
 		r = (int)syscall(SYS_fsconfig, fs, 6 /* FSCONFIG_CMD_CREATE */, NULL, NULL, 0);
 	if (r == 0)
@@ -120,7 +127,7 @@ static int mount_by_config(const struct um_image *img, const char *upper, const 
 }
 
 static int mount_overlay(struct um_images *s, const struct um_image *img, const char *id,
-			 const char *target, struct um_error *err)
+			 const char *target, bool throwaway, struct um_error *err)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(MOUNT_DATA_MAX);
 	char upper[PATH_MAX], work[PATH_MAX];
@@ -138,12 +145,12 @@ static int mount_overlay(struct um_images *s, const struct um_image *img, const 
 			return um_error_errno(err, -errno, "mount snapshot %s", id);
 		return 0;
 	}
-	um_buf_adds(&b, "userxattr,lowerdir=");
+	um_buf_addf(&b, "userxattr,%slowerdir=", throwaway ? "volatile," : "");
 	for (size_t i = img->n_layers; i-- > 0;) /* overlay wants the topmost first */
 		um_buf_addf(&b, "%s%s", img->layers[i], i ? ":" : "");
 	um_buf_addf(&b, ",upperdir=%s,workdir=%s", upper, work);
 	if (um_buf_error(&b) == -EMSGSIZE)
-		return mount_by_config(img, upper, work, target, err);
+		return mount_by_config(img, upper, work, target, throwaway, err);
 	if (um_buf_error(&b))
 		return um_error_errno(err, um_buf_error(&b), "snapshot %s", id);
 	if (mount("overlay", target, "overlay", 0, b.data) < 0)
@@ -153,21 +160,27 @@ static int mount_overlay(struct um_images *s, const struct um_image *img, const 
 }
 
 int um_rootfs_mount(struct um_images *s, const struct um_image *img, const char *id,
-		    const char *target, struct um_error *err)
+		    const char *target, bool throwaway, struct um_error *err)
 {
 	_cleanup_close_ int lock = -1;
-	int r;
+	char work[300];
+	int r = 0;
 
 	if (!id_ok(id))
 		return um_error_set(err, -EINVAL, "snapshot id \"%s\"", id);
 	lock = um_images_lock(s, err); /* so that no collection goes between */
 	if (lock < 0)
 		return lock;
-	r = make_folders(s, id, img, err);
+	snprintf(work, sizeof(work), "snapshots/%s/work", id);
+	if (throwaway) /* overlay refuses one whose mount did not end in order, here or in a crash
+			*/
+		r = um_io_remove_tree(s->dirfd, work, err);
+	if (r == 0)
+		r = make_folders(s, id, img, err);
 	if (r < 0)
 		return r;
 	UM_FAULT("rootfs.snapshot-made");
-	return mount_overlay(s, img, id, target, err);
+	return mount_overlay(s, img, id, target, throwaway, err);
 }
 
 int um_rootfs_release(struct um_images *s, const char *id, const char *target, struct um_error *err)

@@ -36,6 +36,11 @@ static const char *network(const struct ctr *c)
 	return um_json_get_str(c->config, "HostConfig.NetworkMode", "bridge");
 }
 
+static bool auto_remove(const struct ctr *c)
+{
+	return um_json_get_bool(c->config, "HostConfig.AutoRemove", false);
+}
+
 /* ---- the shim ---- */
 
 static int open_shims_group(struct um_cgroups **host, struct um_cgroup **ret, struct um_error *err)
@@ -174,7 +179,7 @@ static int mount_root(const struct ctr *c, const struct um_image *img, const cha
 	char id[100];
 
 	snapshot_id(c, id, sizeof(id));
-	return um_rootfs_mount(ctr_env.images, img, id, target, err);
+	return um_rootfs_mount(ctr_env.images, img, id, target, auto_remove(c), err);
 }
 
 static int find_image(const struct ctr *c, struct um_arena *a, struct um_image *img,
@@ -400,16 +405,18 @@ static int give_back(struct ctr *c, bool *oom, struct um_error *err)
 	int r;
 
 	*oom = false;
-	end_shim(c);
-	UM_FAULT("ctr.shim-ended");
-	/* The group first: the runtime's delete would take what it counted along. */
-	r = remove_cgroup(c, oom, err);
-	if (r == 0)
-		r = delete_from_runtime(c, err);
+	/* With the shim ends the network namespace, and while the kernel takes that down a mount,
+	 * a link and the like wait for it: they are given back before. */
+	r = unmount_root(c, err);
 	if (r == 0)
 		r = ctr_net_down(c, err);
 	UM_FAULT("ctr.detached");
-	return r < 0 ? r : unmount_root(c, err);
+	end_shim(c);
+	UM_FAULT("ctr.shim-ended");
+	/* The group first: the runtime's delete would take what it counted along. */
+	if (r == 0)
+		r = remove_cgroup(c, oom, err);
+	return r < 0 ? r : delete_from_runtime(c, err);
 }
 
 int ctr_start(struct ctr *c, struct ctr_start *s, struct um_error *err)
@@ -537,7 +544,7 @@ int ctr_cleanup(struct ctr *c, struct um_error *err)
 		return 0;
 	if (up)
 		return um_error_set(err, -EBUSY, "container %s is running", c->id);
-	if (um_json_get_bool(c->config, "HostConfig.AutoRemove", false))
+	if (auto_remove(c))
 		return ctr_remove(c, false, true, err);
 	r = give_back(c, &oom, err);
 	if (r < 0)
@@ -615,7 +622,7 @@ int ctr_stop(struct ctr *c, int seconds, struct um_error *err)
 	if (r == -ETIMEDOUT)
 		return um_error_set(err, r, "container %s did not end", ctr_name(c));
 	r = ctr_lock(c, err);
-	if (r == -ENOENT && um_json_get_bool(c->config, "HostConfig.AutoRemove", false)) {
+	if (r == -ENOENT && auto_remove(c)) {
 		*err = (struct um_error)UM_ERROR_INIT;
 		return 0;
 	}

@@ -236,7 +236,7 @@ int ctr_net_down(struct ctr *c, struct um_error *err)
 	net_path(c, path, sizeof(path));
 	(void)unlink(path);
 	r = ports ? load(true, err) : 0; /* before the address may be another's */
-	return r < 0 ? r : um_ctr_net_detach(&n, c->uid, err);
+	return r < 0 ? r : um_ctr_net_let_go(&n, c->uid, err);
 }
 
 int ctr_net_heal(struct um_error *err)

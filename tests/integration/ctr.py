@@ -714,6 +714,12 @@ def test_volumes(m):
     m.clean()
 
 
+def test_only_what_is_kept_waits_for_the_disk(m):
+    for flags, volatile in (("--rm",), True), ((), False):
+        root = m.good("run", *flags, "busybox", "grep", "-w", "^overlay /", "/proc/mounts")
+        assert ("volatile" in root) == volatile, root
+
+
 def test_copies(m):
     m.good("run", "-d", "--name", "c", "busybox", "sh", "-c",
            "mkdir -p /d/sub; echo a > /d/a; echo b > /d/sub/b; ln -s a /d/l; chmod 750 /d/sub; "

@@ -737,6 +737,28 @@ def test_snapshots_keep_their_content_and_their_layers(s):
     s.assert_clean()
 
 
+def options(at):
+    return [l.split()[3] for l in read("/proc/self/mounts").splitlines() if l.split()[1] == at]
+
+
+def test_a_throwaway_snapshot_is_mounted_again_after_any_end(s):
+    at = mounted(s, [[entry("f", "image")]], "n", "plain")
+    assert "volatile" not in options(at)[0]
+    at = s.path("thrown")
+    os.mkdir(at)
+    tool(s, "throwaway", "n", "t", at)
+    assert "volatile" in options(at)[0], options(at)
+    with open(at + "/f", "w") as f:
+        f.write("changed")
+    tool(s, "throwaway", "n", "t", at)  # as where the mount's maker was killed before its use
+    assert len(options(at)) == 2 and read(at + "/f") == "changed"
+    sh("umount", at), sh("umount", at)
+    tool(s, "throwaway", "n", "t", at)
+    assert read(at + "/f") == "changed"
+    tool(s, "release", "t", at)
+    assert not options(at) and os.listdir(s.store + "/snapshots") == ["plain"]
+
+
 def test_snapshot_ids_and_sweeping(s):
     at = mounted(s, [[entry("f", "x")]], "n", "keep")
     sh("umount", at)

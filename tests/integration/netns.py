@@ -296,6 +296,35 @@ def test_detach_leaves_nothing_and_may_be_repeated(w):
     t.ok("detach never-was")
 
 
+def test_let_go_leaves_the_link_to_the_end_of_its_namespace(w):
+    t, a, b = w.tool(), w.ns(), w.ns()
+    addr, link = t.attach("a", a)
+    addr_b, _ = t.attach("b", b)
+    t.ok("let-go a")
+    assert addr not in sh("ip", "route", "show", "table", "all", "dev", link)
+    assert w.ipam() == [addr_b] and "alias a" not in sh("ip", "link", "show", "dev", link)
+    assert not ping(addr) and not a.pings(addr_b), "who holds the namespace is heard by nobody"
+    t.ok("let-go a")
+    t.ok("let-go never-was")
+    a.close()
+    wait_for("the kernel", lambda: len(w.links()) == 1)
+
+
+def test_a_link_that_was_let_go_is_no_obstacle(w):
+    t, a, b, c = w.tool(), w.ns(), w.ns(), w.ns()
+    t.attach("a", a)
+    t.ok("let-go a")  # and somebody holds the namespace
+    addr, link = t.attach("a", b)
+    assert ping(addr) and w.links() == [link]
+    t.attach("c", c)
+    t.ok("let-go c")
+    t.ok("sweep a")
+    assert ping(addr) and w.links() == [link], "swept though its namespace is held"
+    t.ok("let-go a")
+    t.ok("destroy")
+    assert not w.links()
+
+
 def test_the_end_of_the_namespace_is_no_problem(w):
     t, a = w.tool(), w.ns()
     t.attach("a", a)

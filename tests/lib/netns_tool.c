@@ -3,6 +3,7 @@
  *
  *     attach UID NETNS_PATH   -> ok ADDRESS LINK
  *     detach UID
+ *     let-go UID              its namespace is about to end
  *     sweep [UID...]          keeps these
  *     check                   -> ok healed | ok intact
  *     destroy                 removes everything of the state folder's network
@@ -63,6 +64,8 @@ static int obey(struct um_net *net, const struct um_net_config *cfg, struct word
 		return attach(net, ws, err);
 	if (strcmp(verb, "detach") == 0 && ws->n == 2)
 		r = um_net_detach(net, ws->w[1], err);
+	else if (strcmp(verb, "let-go") == 0 && ws->n == 2)
+		r = um_net_let_go(net, ws->w[1], err);
 	else if (strcmp(verb, "sweep") == 0)
 		r = um_net_sweep(net, is_kept, ws, err);
 	else if (strcmp(verb, "check") == 0)

@@ -2,6 +2,7 @@
  *
  *     find REF              prints the name, the digest and the number of layers
  *     mount REF ID TARGET
+ *     throwaway REF ID TARGET   mounts it so that nothing waits for the disk
  *     release ID TARGET
  *     sweep [ID...]         keeps these
  */
@@ -31,8 +32,8 @@ static int run(struct um_images *s, char **argv, int argc, struct um_arena *a, s
 	r = um_images_find(s, argv[1], a, &img, err);
 	if (r < 0)
 		return r;
-	if (!strcmp(argv[0], "mount") && argc == 4)
-		return um_rootfs_mount(s, &img, argv[2], argv[3], err);
+	if ((!strcmp(argv[0], "mount") || !strcmp(argv[0], "throwaway")) && argc == 4)
+		return um_rootfs_mount(s, &img, argv[2], argv[3], *argv[0] == 't', err);
 	printf("%s %s %zu\n", img.name, img.digest, img.n_layers);
 	return 0;
 }

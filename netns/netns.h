@@ -50,11 +50,11 @@ um_must_check int um_net_attach(struct um_net *n, const char *uid, int netns_fd,
 /* Removes the link and gives the address back. What is missing is success. */
 um_must_check int um_net_detach(struct um_net *n, const char *uid, struct um_error *err);
 /* The same where the pod's network namespace is about to end, without waiting for the kernel, which
- * takes its time for a link (a grace period of RCU): it ends with its namespace. From now on nothing
- * is routed to it, and what comes from it is dropped. */
+ * takes its time for a link (a grace period of RCU): it ends with its namespace. From now on
+ * nothing is routed to it, and what comes from it is dropped. */
 um_must_check int um_net_let_go(struct um_net *n, const char *uid, struct um_error *err);
-/* Detaches every pod that @keep does not want, and removes links that were let go and are still there,
- * because somebody holds their namespace. */
+/* Detaches every pod that @keep does not want, and removes links that were let go and are still
+ * there, because somebody holds their namespace. */
 um_must_check int um_net_sweep(struct um_net *n, bool (*keep)(void *arg, const char *uid),
 			       void *arg, struct um_error *err);
 /* Puts the static rules back when somebody flushed them; true in *ret_healed then. */

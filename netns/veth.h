@@ -21,8 +21,9 @@ um_must_check int um_veth_make(struct um_nl *host, struct um_nl *pod, int netns_
 /* Success when there is none, and when the link of this name is another pod's. */
 um_must_check int um_veth_remove(struct um_nl *host, const char *uid, struct um_error *err);
 
-/* The link of @uid, whose namespace is about to end, loses its route and its name as a pod's; it ends
- * with its namespace. Success when there is none, and when the link of this name is another pod's. */
+/* The link of @uid, whose namespace is about to end, loses its route and its name as a pod's; it
+ * ends with its namespace. Success when there is none, and when the link of this name is another
+ * pod's. */
 um_must_check int um_veth_let_go(struct um_nl *host, const char *uid, uint32_t addr,
 				 struct um_error *err);
 /* Removes all links that were let go and are still there. */

@@ -54,8 +54,8 @@ um_must_check int um_images_remove(struct um_images *s, const char *ref, struct 
 
 /* Makes the snapshot @id ([A-Za-z0-9_.-]) over @img and mounts it at @target (an existing empty
  * folder): overlay, upper and work in snapshots/<id>. An existing snapshot of that id is mounted
- * again with its content. The layers are in use until _release(). With @throwaway the content need not
- * outlive a crash of the machine: nothing waits for the disk, neither fsync(2) in it nor its
+ * again with its content. The layers are in use until _release(). With @throwaway the content need
+ * not outlive a crash of the machine: nothing waits for the disk, neither fsync(2) in it nor its
  * unmounting (overlay's "volatile"). */
 um_must_check int um_rootfs_mount(struct um_images *s, const struct um_image *img, const char *id,
 				  const char *target, bool throwaway, struct um_error *err);

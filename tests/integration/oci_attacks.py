@@ -319,6 +319,18 @@ def test_an_interpreter_that_is_the_runtime_cannot_be_written(box):
     assert (os.stat(copy).st_mtime_ns, read_bytes(copy)) == before
 
 
+def test_the_seal_comes_before_the_c_library(box):
+    oci = os.path.join(os.environ.get("PLAIN", BUILD), "umiak-oci")
+    if os.uname().machine not in ("x86_64", "aarch64"):
+        return  # main() seals there
+    for command, seals in (("exec c true", 1), ("state c", 0), ("exec --exp c true", 0)):
+        lines = sh("strace", "-o", "/dev/stdout", "-e", "trace=execveat,brk", oci, "--root",
+                   box.path("state"), *command.split(), check=False).splitlines()
+        assert len([l for l in lines if l.startswith("execveat")]) == \
+            (1 if command.startswith("exec") else 0), lines
+        assert lines[0].startswith("execveat" if seals else "brk"), lines
+
+
 # ---- exec into a container that has prepared itself
 
 def test_a_covered_proc_takes_no_writes_of_exec(box):

@@ -184,11 +184,6 @@ int ctr_start(struct ctr *c, struct ctr_start *s, struct um_error *err);
 /* After its end, or that of its shim: gives back what it had of the machine, notes how it ended,
  * and removes it where that was asked. The lock is held. -EBUSY: it runs. */
 int ctr_cleanup(struct ctr *c, struct um_error *err);
-/* ctr_live_open(), behind whoever is about to clean up after it; closed already. False: it has been
- * removed by that. */
-bool ctr_look(struct ctr *c, struct ctr_live *ret);
-/* Puts right what crashes left. */
-int ctr_heal(struct um_error *err);
 /* Stops it: its signal, then KILL after @seconds (< 0: no end of patience). */
 int ctr_stop(struct ctr *c, int seconds, struct um_error *err);
 int ctr_remove(struct ctr *c, bool force, bool volumes, struct um_error *err);
@@ -198,6 +193,26 @@ int ctr_start_exit_code(const char *message);
  * process; else its layer is mounted, and *ret_mounted says so: ctr_root_close(). */
 int ctr_root_open(struct ctr *c, bool *ret_mounted, struct um_error *err);
 void ctr_root_close(struct ctr *c, int fd, bool mounted);
+
+const char *ctr_network(const struct ctr *c); /* "bridge", "host", "none" */
+/* Its state says that it runs; so it does after a crash, whatever became of it. */
+bool ctr_noted_running(const struct ctr *c);
+
+/* ---- heal.c ---- */
+
+/* ctr_live_open(), behind whoever is about to clean up after it; closed already. False: it has been
+ * removed by that. */
+bool ctr_look(struct ctr *c, struct ctr_live *ret);
+/* Puts right what crashes left. */
+int ctr_heal(struct um_error *err);
+
+/* ---- shim.c ---- */
+
+/* Starts its shim, which makes the namespaces, and connects to it: *shim, to be closed by
+ * ctr_live_close(). */
+int ctr_start_shim(const struct ctr *c, struct ctr_live *shim, struct um_error *err);
+/* Its shim, when there is one, which has nothing more to do. */
+void ctr_end_shim(const struct ctr *c);
 
 /* ---- pause.c ---- */
 

@@ -1,17 +1,9 @@
-/* A container's life: started, stopped, cleaned up after, removed; and what crashes left of that.
- */
+/* A container's life: started, stopped, cleaned up after, removed. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -20,10 +12,7 @@
 #include "cgroups/cgroups.h"
 #include "cli/ctr/ctr.h"
 #include "runtime/shim/client.h"
-#include "runtime/shim/start.h"
 
-#define SHIM_START_MS 30000
-#define SHIM_QUIT_MS 5000
 #define START_MS 60000
 
 static void snapshot_id(const struct ctr *c, char *buf, size_t size)
@@ -31,7 +20,7 @@ static void snapshot_id(const struct ctr *c, char *buf, size_t size)
 	snprintf(buf, size, UM_CTR_UID_PREFIX "%s", c->id);
 }
 
-static const char *network(const struct ctr *c)
+const char *ctr_network(const struct ctr *c)
 {
 	return um_json_get_str(c->config, "HostConfig.NetworkMode", "bridge");
 }
@@ -39,136 +28,6 @@ static const char *network(const struct ctr *c)
 static bool auto_remove(const struct ctr *c)
 {
 	return um_json_get_bool(c->config, "HostConfig.AutoRemove", false);
-}
-
-/* ---- the shim ---- */
-
-static int open_shims_group(struct um_cgroups **host, struct um_cgroup **ret, struct um_error *err)
-{
-	char path[200];
-	int r = um_cgroups_open(host, err);
-
-	snprintf(path, sizeof(path), "/%s/shims", ctr_env.cgroup_parent);
-	if (r == 0)
-		r = um_cgroup_create(*host, path, ret, NULL, err);
-	return r < 0 ? r : um_cgroup_prepare_join(*ret, err);
-}
-
-#define ARGS_MAX 48
-
-struct shim_args {
-	char self[1100];
-	char flags[7][CTR_DIR_MAX + 40];
-	size_t n_flags;
-	char *argv[ARGS_MAX];
-	int n;
-};
-
-static void arg(struct shim_args *s, const char *text)
-{
-	s->argv[s->n++] = (char *)(uintptr_t)text;
-}
-
-static void add_flag(struct shim_args *s, const char *name, const char *value)
-{
-	char *text = s->flags[s->n_flags++];
-
-	snprintf(text, sizeof(s->flags[0]), "--%s=%s", name, value);
-	arg(s, text);
-}
-
-/* All that ctr_env has: what the variables and the file say may change meanwhile. */
-static void add_environment(struct shim_args *s)
-{
-	arg(s, "--config=/dev/null");
-	add_flag(s, "state-dir", ctr_env.state);
-	add_flag(s, "run-dir", ctr_env.run);
-	add_flag(s, "images-dir", ctr_env.images_dir);
-	add_flag(s, "volumes-dir", ctr_env.volumes);
-	add_flag(s, "libexec-dir", ctr_env.libexec);
-	add_flag(s, "cgroup-parent", ctr_env.cgroup_parent);
-	add_flag(s, "container-range", ctr_env.range);
-}
-
-/* This program, for the end of the container: it must be found when this process has gone. */
-static int own_path(char *buf, size_t size, struct um_error *err)
-{
-	ssize_t n = readlink("/proc/self/exe", buf, size - 1);
-
-	if (n <= 0 || (size_t)n >= size - 1)
-		return um_error_errno(err, -ENAMETOOLONG, "find this program");
-	buf[n] = '\0';
-	return 0;
-}
-
-static int make_args(const struct ctr *c, struct shim_args *s, struct um_error *err)
-{
-	const char *hostname = um_json_get_str(c->config, "Config.Hostname", "");
-	bool host = !strcmp(network(c), "host");
-	int r = own_path(s->self, sizeof(s->self), err);
-
-	if (r < 0)
-		return r;
-	s->n = 0;
-	s->n_flags = 0;
-	arg(s, ctr_env.shim);
-	arg(s, "--dir");
-	arg(s, c->run_dir);
-	arg(s, "--uid");
-	arg(s, c->uid);
-	arg(s, "--oci");
-	arg(s, ctr_env.oci);
-	arg(s, "--oci-root");
-	arg(s, ctr_env.oci_root);
-	arg(s, "--log-max-bytes");
-	arg(s, CTR_LOG_MAX_BYTES);
-	arg(s, "--ready-fd");
-	arg(s, UM_SHIM_READY_FD);
-	arg(s, "--new-ipc");
-	if (!host)
-		arg(s, "--new-net");
-	if (um_json_get_bool(c->config, "HostConfig.Init", false))
-		arg(s, "--new-pid"); /* its first process is the shim's, which reaps */
-	if (*hostname) {
-		arg(s, "--hostname");
-		arg(s, hostname);
-	}
-	arg(s, "--");
-	arg(s, s->self);
-	arg(s, "ctr");
-	arg(s, "cleanup");
-	add_environment(s);
-	arg(s, c->id);
-	arg(s, NULL);
-	return 0;
-}
-
-static int start_shim(const struct ctr *c, struct ctr_live *shim, struct um_error *err)
-{
-	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
-	_cleanup_(um_cgroup_freep) struct um_cgroup *group = NULL;
-	struct um_shim_start s = {.quiet = true, .timeout_ms = SHIM_START_MS};
-	struct shim_args args;
-	int r;
-
-	*shim = (struct ctr_live){.fd = -1};
-	r = open_shims_group(&host, &group, err);
-	if (r == 0)
-		r = make_args(c, &args, err);
-	if (r < 0)
-		return r;
-	s.argv = args.argv;
-	s.group = group;
-	r = um_shim_start(&s, err);
-	if (r < 0)
-		return r;
-	shim->shim = s.pid;
-	shim->ns_net = s.ns_net;
-	shim->ns_ipc = s.ns_ipc;
-	shim->ns_uts = s.ns_uts;
-	shim->ns_pid = s.ns_pid;
-	shim->fd = um_shim_connect(c->run_dir);
-	return shim->fd < 0 ? um_error_errno(err, shim->fd, "connect to umiak-shim") : 0;
 }
 
 /* ---- starting ---- */
@@ -279,7 +138,7 @@ static int start_steps(struct ctr *c, struct ctr_start *s, struct ctr_live *shim
 		r = um_io_mkdirs(AT_FDCWD, rootfs, 0755, err);
 	UM_FAULT("ctr.folders");
 	if (r == 0)
-		r = start_shim(c, shim, err);
+		r = ctr_start_shim(c, shim, err);
 	UM_FAULT("ctr.shim");
 	if (r == 0 && s->hold)
 		r = hold(shim->fd, err);
@@ -306,44 +165,6 @@ static int start_steps(struct ctr *c, struct ctr_start *s, struct ctr_live *shim
 }
 
 /* ---- giving back ---- */
-
-static void end_process(pid_t pid, const char *mark)
-{
-	_cleanup_close_ int fd = -1;
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(8192);
-	struct pollfd p;
-	char path[64];
-
-	fd = pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	if (fd < 0)
-		return;
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	if (um_io_read_file(AT_FDCWD, path, &b, NULL) < 0 || !b.len ||
-	    !memmem(b.data, b.len, mark, strlen(mark)) || !memmem(b.data, b.len, "umiak-shim", 10))
-		return;
-	p = (struct pollfd){fd, POLLIN, 0};
-	if (poll(&p, 1, SHIM_QUIT_MS) != 0)
-		return;
-	(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
-	(void)poll(&p, 1, SHIM_QUIT_MS);
-}
-
-/* Its shim, when there is one, which has nothing more to do. */
-static void end_shim(const struct ctr *c)
-{
-	struct ctr_live l;
-	struct um_shim_msg m;
-
-	ctr_live_open(c, &l);
-	if (l.fd >= 0) {
-		um_shim_begin(&m, "quit");
-		(void)!um_shim_request(l.fd, &m, NULL, SHIM_QUIT_MS, NULL, NULL, NULL, NULL);
-	}
-	ctr_live_close(&l);
-	while (waitpid(-1, NULL, WNOHANG) > 0) /* it may be this process' child */
-		;
-	end_process(l.shim, c->uid);
-}
 
 static int delete_from_runtime(const struct ctr *c, struct um_error *err)
 {
@@ -411,7 +232,7 @@ static int give_back(struct ctr *c, bool *oom, struct um_error *err)
 	if (r == 0)
 		r = ctr_net_down(c, err);
 	UM_FAULT("ctr.detached");
-	end_shim(c);
+	ctr_end_shim(c);
 	UM_FAULT("ctr.shim-ended");
 	/* The group first: the runtime's delete would take what it counted along. */
 	if (r == 0)
@@ -495,7 +316,7 @@ static bool read_exit(const struct ctr *c, int *status, int64_t *finished, int *
 	return false;
 }
 
-static bool noted_running(const struct ctr *c)
+bool ctr_noted_running(const struct ctr *c)
 {
 	return !strcmp(um_json_get_str(c->state, "Status", ""), "running");
 }
@@ -507,7 +328,7 @@ static void note_end(struct ctr *c, const struct ctr_live *l, bool oom)
 	int status = 0, attempts = 0;
 	bool known = read_exit(c, &status, &finished, &attempts);
 
-	if (!noted_running(c))
+	if (!ctr_noted_running(c))
 		return; /* it never ran, or its end is noted */
 	if (l->started_ns) {
 		um_time_format_nano(l->started_ns, text);
@@ -540,7 +361,7 @@ int ctr_cleanup(struct ctr *c, struct um_error *err)
 	ctr_live_open(c, &l);
 	up = ctr_live_up(&l);
 	ctr_live_close(&l);
-	if (!l.has_run_dir && !noted_running(c))
+	if (!l.has_run_dir && !ctr_noted_running(c))
 		return 0;
 	if (up)
 		return um_error_set(err, -EBUSY, "container %s is running", c->id);
@@ -582,7 +403,7 @@ int ctr_remove(struct ctr *c, bool force, bool volumes, struct um_error *err)
 	}
 	ctr_live_close(&l);
 	r = ctr_images(&images, err);
-	if (r == 0 && (l.has_run_dir || noted_running(c))) {
+	if (r == 0 && (l.has_run_dir || ctr_noted_running(c))) {
 		bool oom;
 
 		r = give_back(c, &oom, err);
@@ -674,111 +495,4 @@ void ctr_root_close(struct ctr *c, int fd, bool mounted)
 	um_close(fd);
 	if (mounted && unmount_root(c, &ignored) == 0)
 		(void)!um_io_remove_tree(AT_FDCWD, c->run_dir, &ignored);
-}
-
-/* ---- after a crash ---- */
-
-/* A run whose shim has gone, or has nothing to do, while nobody is at work on it; or one that the
- * machine was switched off under. */
-static int heal_one(struct ctr *c, struct um_error *err)
-{
-	int fd, r;
-
-	if (access(c->run_dir, F_OK) < 0 && !noted_running(c))
-		return 0;
-	/* With a shim there is no hurry: whoever starts it is at work. Without one, whoever cleans
-	 * up comes to an end first. */
-	fd = um_shim_connect(c->run_dir);
-	r = fd >= 0 ? ctr_try_lock(c, err) : ctr_lock(c, err);
-	um_close(fd);
-	if (r == 0)
-		r = ctr_cleanup(c, err);
-	ctr_unlock(c);
-	if (r == -ENOENT || r == -EBUSY || r == -EAGAIN) {
-		*err = (struct um_error)UM_ERROR_INIT;
-		r = 0;
-	}
-	return r;
-}
-
-bool ctr_look(struct ctr *c, struct ctr_live *ret)
-{
-	struct um_error ignored = UM_ERROR_INIT;
-
-	ctr_live_open(c, ret);
-	ctr_live_close(ret);
-	if (ret->state != CTR_LIVE_NOT)
-		return true;
-	(void)!heal_one(c, &ignored);
-	if (access(c->dir, F_OK) < 0)
-		return false;
-	/* Somebody else may have noted its end since it was read here. */
-	if (ctr_lock(c, &ignored) < 0)
-		return false;
-	ctr_unlock(c);
-	ctr_live_open(c, ret);
-	ctr_live_close(ret);
-	return true;
-}
-
-/* Folders of runs and addresses whose container is no more: a removal that was cut short. Asked
- * anew for each: a container has its folder before it has these. */
-static bool is_there(const char *prefix)
-{
-	struct um_error ignored = UM_ERROR_INIT;
-	_cleanup_ctr_ struct ctr *c = NULL;
-
-	return ctr_find(prefix, &c, &ignored) != -ENOENT;
-}
-
-static bool keep_address(um_unused void *arg, const char *uid)
-{
-	return strncmp(uid, UM_CTR_UID_PREFIX, strlen(UM_CTR_UID_PREFIX)) != 0 ||
-	       is_there(uid + strlen(UM_CTR_UID_PREFIX));
-}
-
-static int sweep_runs(struct um_error *err)
-{
-	_cleanup_closedir_ DIR *d = opendir(ctr_env.run);
-	struct um_ctr_net n = ctr_net();
-	bool stale = false;
-	struct dirent *e;
-	char path[1400];
-	int lock, r = 0;
-
-	while (r == 0 && d && (e = readdir(d))) {
-		if (strlen(e->d_name) != 16 || is_there(e->d_name))
-			continue;
-		stale = true;
-		snprintf(path, sizeof(path), "%s/%s/rootfs", ctr_env.run, e->d_name);
-		while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
-			;
-		r = um_io_remove_tree(dirfd(d), e->d_name, err);
-	}
-	if (r < 0 || !stale)
-		return r;
-	lock = um_ctr_net_lock(&n, err);
-	r = lock < 0 ? lock : um_ctr_net_sweep(&n, keep_address, NULL, err);
-	um_close(lock);
-	return r;
-}
-
-int ctr_heal(struct um_error *err)
-{
-	_cleanup_(ctr_vec_release) ctr_vec all = UM_VEC_INIT;
-	struct um_error ignored = UM_ERROR_INIT;
-	bool bridge = false;
-	int r = ctr_sweep_store(err);
-
-	if (r == 0)
-		r = ctr_load_all(&all, err);
-	um_vec_foreach (c, &all) {
-		if (r == 0)
-			r = heal_one(*c, err);
-		bridge |= r == 0 && !strcmp(network(*c), "bridge") &&
-			  access((*c)->run_dir, F_OK) == 0;
-	}
-	if (bridge) /* what it cannot do now the next start tells */
-		(void)!ctr_net_heal(&ignored);
-	return r < 0 ? r : sweep_runs(err);
 }

@@ -326,7 +326,7 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 	if (r < 0)
 		return r;
 	UM_FAULT("runtime.create.cloned");
-	r = um_idmap_write(c->spec, (pid_t)c->state.pid, &in->setgroups_denied, err);
+	r = um_idmap_write(c->spec, (pid_t)c->state.pid, err);
 	if (r >= 0)
 		r = um_sync_send_pid(c->sync_fd, (int32_t)c->state.pid);
 	while (r >= 0) {
@@ -493,7 +493,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .no_pivot = opts->no_pivot,
 			     .no_new_keyring = opts->no_new_keyring,
 			     .die_with_parent = !opts->as_sibling,
-			     .setgroups_denied = c->spec->n_gid_map && geteuid() != 0};
+			     .setgroups_denied = um_idmap_denies_setgroups(c->spec)};
 	int pair[2], r;
 
 	for (int i = 0; i < UM_NS_N; i++)

@@ -93,7 +93,7 @@ static bool maps_itself(const struct um_spec_idmap *maps, size_t n, uint32_t own
 	return n == 1 && maps[0].size == 1 && maps[0].host_id == own;
 }
 
-static int deny_setgroups(pid_t pid, bool *ret_denied, struct um_error *err)
+static int deny_setgroups(pid_t pid, struct um_error *err)
 {
 	char path[64];
 	int r;
@@ -101,20 +101,21 @@ static int deny_setgroups(pid_t pid, bool *ret_denied, struct um_error *err)
 	um_why("who is not root maps groups only where setgroups(2) is denied");
 	snprintf(path, sizeof(path), "/proc/%d/setgroups", pid);
 	r = um_io_write_value(AT_FDCWD, path, "deny");
-	if (r < 0)
-		return um_error_errno(err, r, "write setgroups");
-	*ret_denied = true;
-	return 0;
+	return r < 0 ? um_error_errno(err, r, "write setgroups") : 0;
 }
 
-int um_idmap_write(const struct um_spec *s, pid_t pid, bool *ret_denied, struct um_error *err)
+bool um_idmap_denies_setgroups(const struct um_spec *s)
+{
+	return geteuid() != 0 && s->n_gid_map && maps_itself(s->gid_map, s->n_gid_map, getegid());
+}
+
+int um_idmap_write(const struct um_spec *s, pid_t pid, struct um_error *err)
 {
 	bool root = geteuid() == 0;
 	int r = 0;
 
 	um_why("whom the users and groups of the container's user namespace are outside");
 
-	*ret_denied = false;
 	if (!s->n_uid_map && !s->n_gid_map)
 		return 0;
 	if (root || maps_itself(s->uid_map, s->n_uid_map, geteuid()))
@@ -123,11 +124,11 @@ int um_idmap_write(const struct um_spec *s, pid_t pid, bool *ret_denied, struct 
 		r = call_helper("newuidmap", pid, s->uid_map, s->n_uid_map, err);
 	if (r < 0)
 		return r;
-	if (!root && !maps_itself(s->gid_map, s->n_gid_map, getegid()))
+	if (!root && !um_idmap_denies_setgroups(s))
 		return call_helper("newgidmap", pid, s->gid_map, s->n_gid_map, err);
 	/* the kernel takes a group map of the unprivileged only so */
 	if (!root)
-		r = deny_setgroups(pid, ret_denied, err);
+		r = deny_setgroups(pid, err);
 	return r < 0 ? r : write_map(pid, "gid_map", s->gid_map, s->n_gid_map, err);
 }
 

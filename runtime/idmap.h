@@ -5,9 +5,10 @@
 #include "runtime/spec.h"
 
 /* Writes the maps of process @pid, which has a new user namespace. Who is not root maps itself
- * alone, or is helped by newuidmap(1) and newgidmap(1). *ret_denied: setgroups(2) is denied. */
-um_must_check int um_idmap_write(const struct um_spec *s, pid_t pid, bool *ret_denied,
-				 struct um_error *err);
+ * alone, or is helped by newuidmap(1) and newgidmap(1). */
+um_must_check int um_idmap_write(const struct um_spec *s, pid_t pid, struct um_error *err);
+/* Who is not root and maps but its own group has to give setgroups(2) up for it. */
+bool um_idmap_denies_setgroups(const struct um_spec *s);
 /* Detached, idmapped copies of the sources of those bind mounts that ask for it, in an array with
  * one entry for each mount of @s (-1: not this one). It lives in @a. To be called where the caller
  * has its privileges over the file systems: not in the container. @user_ns: descriptor of the

@@ -501,13 +501,61 @@ def test_rootless(box):
     assert out.startswith("umiak-oci: ") and ("cgroup" in out or "pids" in out), out
     out = sh(*user, *box.argv("--rootless", "false", "run", "c"), **run)
     assert out.startswith("umiak-oci: "), out
-    # More than the own id needs the set-id helpers.
-    config["linux"].pop("resources")
-    config["linux"]["uidMappings"].append({"containerID": 1, "hostID": 100000, "size": 10})
-    with open(box.path("bundle", "config.json"), "w") as f:
-        json.dump(config, f)
-    out = sh(*user, *box.argv("run", "c"), **run)
-    assert "newuidmap" in out, out
+
+
+def test_rootless_with_ranges(box):
+    """More ids than one's own come by newuidmap and newgidmap, and only those of /etc/sub?id."""
+    tables = {"passwd": "root:x:0:0::/:/bin/sh\numtest:x:1000:1000::/:/bin/sh\n",
+              "group": "root:x:0:\numtest:x:1000:\n",
+              "subuid": "umtest:200000:65536\n", "subgid": "umtest:300000:65536\n"}
+    for name, text in tables.items():
+        with open(box.path(name), "w") as f:
+            f.write(text)
+        if not os.path.exists("/etc/" + name):
+            open("/etc/" + name, "w").close()
+        sh("mount", "--bind", box.path(name), "/etc/" + name)
+    user = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"]
+    sh("chown", "-R", "1000:1000", box.dir)
+    os.unlink(box.path("bundle", "config.json"))
+    run = dict(check=False, cwd=box.bundle)
+    sh(*user, *box.argv("spec", "--rootless"), cwd=box.bundle)
+    config = json.loads(read(box.path("bundle", "config.json")))
+
+    def save(first, args):
+        for kind, base in (("uid", 200000), ("gid", 300000)):
+            config["linux"][kind + "Mappings"] = [
+                {"containerID": 0, "hostID": 1000, "size": 1},
+                {"containerID": 1, "hostID": base + first, "size": 65536}]
+        config["process"].update(terminal=False, args=args)
+        config["root"]["readonly"] = False
+        with open(box.path("bundle", "config.json"), "w") as f:
+            json.dump(config, f)
+
+    try:
+        script = "id -u; id -G; cat /proc/self/setgroups; touch /tmp/mine; exec sleep 1000"
+        config["process"]["user"] = {"uid": 33, "gid": 44, "additionalGids": [55]}
+        os.chmod(box.root + "/tmp", 0o1777)
+        log = box.path("log")
+        save(0, ["sh", "-c", script])
+        sh(*user, "sh", "-c", f'"$@" >{log} 2>&1 || {{ cat {log}; exit 1; }}', "sh", *box.argv("run", "--detach", "c"),
+           cwd=box.bundle)
+        wait_for("the program", lambda: os.path.exists(box.root + "/tmp/mine"))
+        assert read(log) == "33\n44 55\nallow\n", read(log)
+        st = os.stat(box.root + "/tmp/mine")
+        assert (st.st_uid, st.st_gid) == (200032, 300043), st
+        assert sh(*user, *box.argv("exec", "--user", "7:8", "c", "id")).split()[:2] == \
+            ["uid=7", "gid=8"]
+        sh(*user, *box.argv("delete", "--force", "c"))
+        save(1, ["true"])  # one more than the table has
+        out = sh(*user, *box.argv("run", "c"), **run)
+        assert "newuidmap" in out and "/etc/subuid" in out, out
+        save(0, ["true"])
+        out = sh("env", "PATH=/nowhere", *[shutil.which(user[0]), *user[1:]], *box.argv("run", "c"),
+                 **run)
+        assert "newuidmap is not installed" in out, out
+    finally:
+        for name in tables:
+            sh("umount", "/etc/" + name)
 
 
 main(globals())

@@ -209,13 +209,20 @@ static int enter_and_clone(struct um_init *in, struct clone_args *args, int sock
 	int pidfd = -1, r;
 
 	um_explain_child("helper", 0);
-	um_why("in the user namespace, so that the container's other ones belong to it");
 	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
 	args->flags |= CLONE_PARENT;
 	args->exit_signal = 0; /* with CLONE_PARENT: that of this process */
-	if (um_sys_setns(in->ns_fds[UM_NS_USER], CLONE_NEWUSER) < 0)
-		return errno;
-	in->ns_fds[UM_NS_USER] = um_close(in->ns_fds[UM_NS_USER]);
+	if (in->ns_fds[UM_NS_USER] >= 0) {
+		um_why("in the user namespace, so that the container's other ones belong to it");
+		if (um_sys_setns(in->ns_fds[UM_NS_USER], CLONE_NEWUSER) < 0)
+			return errno;
+		in->ns_fds[UM_NS_USER] = um_close(in->ns_fds[UM_NS_USER]);
+	}
+	if (in->ns_fds[UM_NS_PID] >= 0) {
+		um_why("the child to come is to be in this pid namespace");
+		if (um_sys_setns(in->ns_fds[UM_NS_PID], CLONE_NEWPID) < 0)
+			return errno;
+	}
 	r = um_sys_clone3(args);
 	if (!r) {
 		um_close(socket_fd);
@@ -226,8 +233,8 @@ static int enter_and_clone(struct um_init *in, struct clone_args *args, int sock
 	return -um_console_send_fd(socket_fd, pidfd, "pidfd");
 }
 
-/* The init as a child of ours (CLONE_PARENT), made by a helper that has entered the user namespace,
- * which we could not leave again. */
+/* The init as a child of ours (CLONE_PARENT), made by a helper that has entered namespaces which we
+ * could not leave again: that of users, or that of processes where our own is not ours to enter. */
 static int clone_within(struct um_creation *c, struct um_init *in, struct clone_args *args,
 			struct um_error *err)
 {
@@ -235,7 +242,7 @@ static int clone_within(struct um_creation *c, struct um_init *in, struct clone_
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return um_error_errno(err, -errno, "socketpair");
-	um_why("a helper enters the user namespace, which we could not leave again");
+	um_why("a helper enters namespaces which we could not leave again");
 	pid = um_sys_fork();
 	if (!pid) {
 		um_close(pair[0]);
@@ -246,16 +253,42 @@ static int clone_within(struct um_creation *c, struct um_init *in, struct clone_
 	if (r >= 0 && waitpid(pid, &status, 0) == pid && !(WIFEXITED(status) && !status))
 		r = WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 	if (r < 0)
-		r = um_error_errno(err, r, "linux.namespaces: user %s",
-				   in->spec->ns[UM_NS_USER].path);
+		r = um_error_errno(
+			err, r, "linux.namespaces: join %s %s",
+			in->ns_fds[UM_NS_USER] >= 0 ? "user" : "pid",
+			in->spec->ns[in->ns_fds[UM_NS_USER] >= 0 ? UM_NS_USER : UM_NS_PID].path);
 	else
 		r = um_console_receive(pair[0], &c->pidfd, err);
 	um_close(pair[0]);
 	return r < 0 ? r : um_state_pid_of(c->pidfd);
 }
 
-/* clone3 into the namespaces and the cgroup. The pid namespace to join is entered for the one child
- * only. */
+/* setns(2) refuses the user namespace that one is in. */
+static bool is_own_user_ns(int fd)
+{
+	struct stat a, b;
+
+	return fd >= 0 && fstat(fd, &a) == 0 && stat("/proc/self/ns/user", &b) == 0 &&
+	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+/* Enters the pid namespace to join, for the one child to come. 1: *ret leads back; 0: a helper has
+ * to, because nothing does (our own belongs to a user namespace above ours). */
+static int enter_pid_ns(const struct um_init *in, int *ret, struct um_error *err)
+{
+	_cleanup_close_ int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+
+	um_why("whether there is a way back from the pid namespace to join");
+	if (own >= 0 && um_sys_setns(own, CLONE_NEWPID) < 0 && errno == EPERM)
+		return 0;
+	um_why("the child to come is to be in this pid namespace");
+	if (own < 0 || um_sys_setns(in->ns_fds[UM_NS_PID], CLONE_NEWPID) < 0)
+		return um_error_errno(err, -errno, "linux.namespaces: join pid");
+	*ret = TAKE_FD(own);
+	return 1;
+}
+
+/* clone3 into the namespaces and the cgroup. */
 static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling,
 		      struct um_error *err)
 {
@@ -265,9 +298,12 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 				  .pidfd = (uint64_t)(uintptr_t)&c->pidfd,
 				  .exit_signal = as_sibling ? 0 : SIGCHLD};
 	int r = um_creation_time_offsets(c->spec, err);
+	bool helped;
 
 	if (r < 0)
 		return r;
+	if (is_own_user_ns(in->ns_fds[UM_NS_USER]))
+		in->ns_fds[UM_NS_USER] = um_close(in->ns_fds[UM_NS_USER]);
 	for (int i = 0; i < UM_NS_N; i++)
 		if (c->spec->ns[i].present && !c->spec->ns[i].path && i != UM_NS_CGROUP &&
 		    !(i == UM_NS_TIME && c->spec->has_time_offsets))
@@ -279,13 +315,14 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 		args.cgroup = (uint64_t)cgroup_fd;
 		in->in_v2 = true;
 	}
-	if (in->ns_fds[UM_NS_PID] >= 0) {
-		um_why("the child to come is to be in this pid namespace");
-		own_pid_ns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-		if (own_pid_ns < 0 || um_sys_setns(in->ns_fds[UM_NS_PID], CLONE_NEWPID) < 0)
-			return um_error_errno(err, -errno, "linux.namespaces: join pid");
+	helped = in->ns_fds[UM_NS_USER] >= 0;
+	if (!helped && in->ns_fds[UM_NS_PID] >= 0) {
+		r = enter_pid_ns(in, &own_pid_ns, err);
+		if (r < 0)
+			return r;
+		helped = r == 0;
 	}
-	if (in->ns_fds[UM_NS_USER] >= 0) {
+	if (helped) {
 		r = clone_within(c, in, &args, err);
 	} else {
 		um_why("the container's first process, in its new namespaces%s",

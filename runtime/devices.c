@@ -46,7 +46,8 @@ bool um_rootfs_makes_dev(const struct um_spec *spec)
 	return true;
 }
 
-/* mknod(2) is not for user namespaces: there the host's node is mounted. */
+/* mknod(2) is not for user namespaces, the container's or one that its engine runs in: there the
+ * host's node is mounted. */
 static int bind_device(int parent, const char *name, const struct um_spec_device *d,
 		       struct um_error *err)
 {
@@ -89,8 +90,11 @@ static int make_device(struct um_rootfs *r, const struct um_spec_device *d, stru
 			mode = modes[i].mode;
 	if (r->user_ns && d->type != 'p')
 		return bind_device(parent, name, d, err);
-	if (um_sys_mknodat(parent, name, mode | d->mode, rdev) < 0 && errno != EEXIST)
-		return um_error_errno(err, -errno, "make device %s", d->path);
+	e = um_sys_mknodat(parent, name, mode | d->mode, rdev) < 0 ? -errno : 0;
+	if (e == -EPERM && d->type != 'p')
+		return bind_device(parent, name, d, err);
+	if (e < 0 && e != -EEXIST)
+		return um_error_errno(err, e, "make device %s", d->path);
 	node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (node < 0 || fstat(node, &st) < 0)
 		return um_error_errno(err, -errno, "device %s", d->path);

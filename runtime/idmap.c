@@ -116,8 +116,8 @@ int um_idmap_write(const struct um_spec *s, pid_t pid, struct um_error *err)
 
 	um_why("whom the users and groups of the container's user namespace are outside");
 
-	if (!s->n_uid_map && !s->n_gid_map)
-		return 0;
+	if ((!s->n_uid_map && !s->n_gid_map) || s->ns[UM_NS_USER].path)
+		return 0; /* one that is joined has its maps */
 	if (root || maps_itself(s->uid_map, s->n_uid_map, geteuid()))
 		r = write_map(pid, "uid_map", s->uid_map, s->n_uid_map, err);
 	else

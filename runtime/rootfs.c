@@ -91,14 +91,21 @@ int um_rootfs_open(struct um_rootfs *r, struct um_error *err)
 int um_rootfs_open_proc(struct um_rootfs *r, struct um_error *err)
 {
 	static const struct um_strv none;
+	struct um_error own = UM_ERROR_INIT;
 	struct statfs fs;
 	int e = 0;
 
 	um_why("a procfs that no path leads to: nobody can have put a trap into it");
 	if (r->proc_fd < 0)
-		e = um_rootfs_new_fs("proc", "proc", &none, false, 0, &r->proc_fd, err);
-	if (e < 0)
-		return um_error_wrap(err, e, "private procfs");
+		e = um_rootfs_new_fs("proc", "proc", &none, false, 0, &r->proc_fd, &own);
+	/* In a pid namespace of a user namespace above ours none can be made: a copy of the
+	 * caller's, which no container has a hand in either. With all that is mounted there, as who
+	 * may not take that away has to; nobody looks below it. */
+	if (e == -EPERM)
+		r->proc_fd = um_sys_open_tree(AT_FDCWD, "/proc",
+					      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (r->proc_fd < 0)
+		return um_error_wrap(err, um_error_move(err, &own), "private procfs");
 	if (fstatfs(r->proc_fd, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC)
 		return um_error_set(err, -EXDEV, "private procfs: not a procfs");
 	return 0;

@@ -47,7 +47,7 @@ static void help(FILE *to)
 		fprintf(to, "  %-12s %s\n", verbs[i].name, verbs[i].what);
 	fputs("\nglobal options:\n"
 	      "  --root DIR                           state folder [" DEFAULT_ROOT "]\n"
-	      "  --log FILE                           write errors there too\n"
+	      "  --log FILE                           write errors there too, all else only there\n"
 	      "  --log-format text|json               how they are written there [text]\n"
 	      "  --log-level error|warn|info|debug    error: no warnings; debug: as --debug\n"
 	      "  --debug                              tell which command runs, too\n"
@@ -159,6 +159,9 @@ static void say(const struct um_cli *cli, const char *level, const char *msg)
 {
 	if (cli->log_path)
 		append_log(cli, level, msg);
+	/* Who gives a log may have given the container's own standard error to us. */
+	if (cli->log_path && strcmp(level, "error") != 0)
+		return;
 	fprintf(stderr, "umiak-oci: %s%s%s\n", strcmp(level, "error") ? level : "",
 		strcmp(level, "error") ? ": " : "", msg);
 }

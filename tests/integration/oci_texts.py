@@ -171,6 +171,18 @@ def test_a_log_of_several_errors(box):
     assert r.rc == 1 and "executable file not found in $PATH" in text, r
 
 
+def test_warnings_are_no_text_of_the_container(box):
+    box.process["capabilities"]["bounding"].append("CAP_NOT_YET")
+    box.process["args"] = ["sh", "-c", "echo out; echo err >&2"]
+    box.save()
+    log = box.path("warnings")
+    r = box.oci("--log", log, "run", "--bundle", box.bundle, "c", ok=True)
+    assert (r.out, r.err) == ("out\n", "err\n"), r
+    assert "level=warning" in read(log) and "CAP_NOT_YET" in read(log), read(log)
+    r = box.oci("run", "--bundle", box.bundle, "c", ok=True)
+    assert "warning" in r.err and r.out == "out\n", r
+
+
 def test_the_version_as_docker_parses_it(box):
     lines = box.oci("--version", ok=True).out.splitlines()
     assert re.fullmatch(r"umiak-oci version \d+\.\d+\.\d+\S*", lines[0]), lines

@@ -267,12 +267,14 @@ const char *expand_vars(struct um_arena *a, const char *text, const struct um_js
 /* uid, gid and groups for runAsUser or the image's "user:group", by the rootfs' own passwd. */
 struct ctr_user {
 	uint32_t uid, gid;
-	uint32_t groups[32];
+	uint32_t groups[32]; /* its own first */
 	size_t n_groups;
 };
 int resolve_user(const struct um_json *pod, const struct um_json *spec,
 		 const struct um_json *image_config, const char *rootfs, struct ctr_user *ret,
 		 struct um_error *err);
+/* A number, or a name of the rootfs' own /etc/group. */
+int resolve_group(const char *text, const char *rootfs, uint32_t *ret, struct um_error *err);
 
 /* Writes the pod's resolv.conf. False: something is over Kubernetes' bounds and is left out. Reads
  * the host's file. */

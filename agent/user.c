@@ -81,6 +81,7 @@ static bool each_line(const struct um_buf *b, bool (*fn)(void *arg, const char *
 
 struct search {
 	const char *name; /* NULL: by id */
+	char found[256];  /* the user's name */
 	uint32_t id, gid;
 	struct ctr_user *user;
 };
@@ -88,11 +89,10 @@ struct search {
 static bool match_user(void *arg, const char *line, size_t len)
 {
 	struct search *s = arg;
-	char name[256];
 	uint32_t id;
 
-	if (!field(line, len, 0, name, sizeof(name)) || !id_field(line, len, 2, &id) ||
-	    (s->name ? strcmp(s->name, name) != 0 : s->id != id) ||
+	if (!field(line, len, 0, s->found, sizeof(s->found)) || !id_field(line, len, 2, &id) ||
+	    (s->name ? strcmp(s->name, s->found) != 0 : s->id != id) ||
 	    !id_field(line, len, 3, &s->gid))
 		return false;
 	s->id = id;
@@ -118,9 +118,9 @@ static bool note_membership(void *arg, const char *line, size_t len)
 	if (!field(line, len, 3, members, sizeof(members)) || !id_field(line, len, 2, &gid))
 		return false;
 	for (m = strtok_r(members, ",", &next); m; m = strtok_r(NULL, ",", &next)) {
-		if (strcmp(m, s->name))
+		if (strcmp(m, s->found))
 			continue;
-		if (gid != s->user->gid && s->user->n_groups < UM_ARRAY_LEN(s->user->groups))
+		if (gid != s->user->gid && s->user->n_groups < UM_ARRAY_LEN(s->user->groups) - 1)
 			s->user->groups[s->user->n_groups++] = gid;
 		break;
 	}
@@ -168,10 +168,32 @@ static int image_user(const char *text, const char *rootfs, struct ctr_user *u,
 						    group);
 			u->gid = s.gid;
 		}
-	} else if (found && !numeric) {
-		s.name = name;
+	} else if (found && *s.found) {
 		each_line(&groups, note_membership, &s);
 	}
+	return 0;
+}
+
+int resolve_group(const char *text, const char *rootfs, uint32_t *ret, struct um_error *err)
+{
+	_cleanup_buf_ struct um_buf groups = UM_BUF_INIT(FILE_MAX_BYTES);
+	struct search s = {.name = text};
+	uint64_t id;
+	int r;
+
+	if (um_num_u64(text, ID_MAX, &id) == 0) {
+		*ret = (uint32_t)id;
+		return 0;
+	}
+	r = read_inside(rootfs, "etc/group", &groups, err);
+	if (r < 0)
+		return r;
+	if (!each_line(&groups, match_group, &s))
+		return um_error_set(err, -ENOENT,
+				    "unable to find group %.80s: it is not in the "
+				    "image's /etc/group",
+				    text);
+	*ret = s.gid;
 	return 0;
 }
 
@@ -199,17 +221,20 @@ int resolve_user(const struct um_json *pod, const struct um_json *spec,
 		snprintf(number, sizeof(number), "%lld", (long long)um_json_i64(uid, 0));
 		text = number;
 	}
-	if (*text) {
-		r = image_user(text, rootfs, ret, err);
-		if (r < 0)
-			return r;
-	}
+	r = image_user(*text ? text : "0", rootfs, ret, err);
+	if (r < 0)
+		return r;
 	if (gid)
 		ret->gid = (uint32_t)um_json_i64(gid, 0);
 	um_json_foreach (it, um_json_path(pod, "spec.securityContext.supplementalGroups")) {
-		if (ret->n_groups < UM_ARRAY_LEN(ret->groups))
+		if (ret->n_groups < UM_ARRAY_LEN(ret->groups) - 1)
 			ret->groups[ret->n_groups++] = (uint32_t)um_json_i64(it, 0);
 	}
+	/* Its own group is one of them, so that a program that changes the one keeps what the other
+	 * may not (CVE-2022-36109). */
+	memmove(ret->groups + 1, ret->groups, ret->n_groups * sizeof(ret->groups[0]));
+	ret->groups[0] = ret->gid;
+	ret->n_groups++;
 	if (um_json_bool(security(pod, spec, "runAsNonRoot"), false) && ret->uid == 0)
 		return um_error_set(err, -EPERM,
 				    "container has runAsNonRoot and image will run as root");

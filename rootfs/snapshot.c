@@ -1,10 +1,12 @@
 /* Snapshots: one writable overlay layer for each container. */
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "base/fault.h"
 #include "base/io.h"
@@ -131,6 +133,7 @@ static int mount_overlay(struct um_images *s, const struct um_image *img, const 
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(MOUNT_DATA_MAX);
 	char upper[PATH_MAX], work[PATH_MAX];
+	struct statfs fs;
 	int r = um_io_path(upper, sizeof(upper), "%s/snapshots/%s/upper", s->dir, id);
 
 	if (r == 0)
@@ -153,10 +156,17 @@ static int mount_overlay(struct um_images *s, const struct um_image *img, const 
 		return mount_by_config(img, upper, work, target, throwaway, err);
 	if (um_buf_error(&b))
 		return um_error_errno(err, um_buf_error(&b), "snapshot %s", id);
-	if (mount("overlay", target, "overlay", 0, b.data) < 0)
-		return um_error_errno(err, -errno, "mount the overlay of %s at %s", img->name,
-				      target);
-	return 0;
+	if (mount("overlay", target, "overlay", 0, b.data) == 0)
+		return 0;
+	r = -errno;
+	if (r == -EINVAL && statfs(upper, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC)
+		return um_error_set(
+			err, r,
+			"mount the overlay of %s: %s is on an overlay itself, on which "
+			"the kernel takes no other: keep images and snapshots on a disk "
+			"or a tmpfs",
+			img->name, s->dir);
+	return um_error_errno(err, r, "mount the overlay of %s at %s", img->name, target);
 }
 
 int um_rootfs_mount(struct um_images *s, const struct um_image *img, const char *id,

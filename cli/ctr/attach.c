@@ -253,9 +253,16 @@ static int run_exec(int argc, char **argv)
 				 "be absolute",
 				 o.workdir);
 	r = r < 0 ? r : ctr_check_detach_keys(o.keys, &err);
-	r = r < 0 ? r : set_user(&e, &user, &l, &err);
+	if (r == 0 && ctr_is_paused(c))
+		r = um_error_set(&err, -EBUSY,
+				 "Container %s is paused, unpause the container before exec",
+				 ctr_name(c));
 	if (r < 0)
 		return ctr_fail(&err);
+	if (set_user(&e, &user, &l, &err) < 0) {
+		ctr_fail(&err);
+		return CTR_EXIT_CANNOT_EXECUTE;
+	}
 	if (o.tty && um_vec_push(&o.env, "TERM=xterm") < 0)
 		return CTR_EXIT_OURS;
 	/* What the user says of TERM comes later and wins. */

@@ -49,6 +49,8 @@ static void print_line(struct reader *rd, const char *line, size_t len)
 		return;
 	partial = stream[8] == 'P';
 	f = is_err ? stderr : stdout;
+	if (is_err)
+		fflush(stdout); /* both may be one file */
 	if (o.timestamps && !rd->middle[is_err])
 		fprintf(f, "%s ", stamp);
 	fwrite(stream + 10, 1, (size_t)(end - stream) - 10, f);

@@ -42,6 +42,14 @@ static int set_user(const struct maker *m, struct um_json *process)
 	groups = um_json_ensure_arr(m->a, o, "additionalGids");
 	for (size_t i = 0; i < u.n_groups; i++)
 		um_json_append(groups, um_json_new_i64(m->a, u.groups[i]));
+	um_json_foreach (it, um_json_get(m->host, "GroupAdd")) {
+		uint32_t gid;
+
+		r = resolve_group(um_json_str(it, ""), rootfs, &gid, m->err);
+		if (r < 0)
+			return r;
+		um_json_append(groups, um_json_new_i64(m->a, gid));
+	}
 	return 0;
 }
 
@@ -92,9 +100,16 @@ static struct um_json *process(const struct maker *m)
 	um_json_set_str(m->a, o, "cwd", *cwd ? cwd : "/");
 	set_rlimits(m, o);
 	um_json_set(m->a, o, "capabilities", um_oci_capabilities(m->a, &m->caps));
+	if (um_json_get(m->host, "OomScoreAdj"))
+		um_json_set_i64(m->a, o, "oomScoreAdj", um_json_get_i64(m->host, "OomScoreAdj", 0));
 	um_json_set_bool(m->a, o, "noNewPrivileges",
 			 um_json_get_bool(m->host, "NoNewPrivileges", false));
 	return o;
+}
+
+static bool is_host(const struct maker *m, const char *mode)
+{
+	return !strcmp(um_json_get_str(m->host, mode, ""), "host");
 }
 
 /* ---- mounts ---- */
@@ -124,13 +139,17 @@ static void system_mounts(const struct maker *m, struct um_json *list)
 				   "mode=1777",
 				   um_arena_printf(m->a, "size=%lld", shm_bytes),
 				   NULL};
+	static const char *const bind[] = {"rbind", "rprivate", NULL};
 	static const char *const ro[] = {"nosuid", "noexec", "nodev", "ro", NULL};
 	const char *const *sys = m->privileged ? proc : ro;
 
 	um_json_append(list, mount_object(m, "proc", "proc", "/proc", proc));
 	um_json_append(list, mount_object(m, "tmpfs", "tmpfs", "/dev", dev));
 	um_json_append(list, mount_object(m, "devpts", "devpts", "/dev/pts", pts));
-	um_json_append(list, mount_object(m, "tmpfs", "shm", "/dev/shm", shm));
+	if (is_host(m, "IpcMode"))
+		um_json_append(list, mount_object(m, "bind", "/dev/shm", "/dev/shm", bind));
+	else
+		um_json_append(list, mount_object(m, "tmpfs", "shm", "/dev/shm", shm));
 	um_json_append(list, mount_object(m, "mqueue", "mqueue", "/dev/mqueue", proc));
 	um_json_append(list, mount_object(m, "sysfs", "sysfs", "/sys", sys));
 	um_json_append(list, mount_object(m, "cgroup", "cgroup", "/sys/fs/cgroup", sys));
@@ -229,11 +248,10 @@ static struct um_json *namespaces(const struct maker *m)
 {
 	const struct um_oci_namespace kinds[] = {
 		{"mount", true, -1},
-		{"pid", strcmp(um_json_get_str(m->host, "PidMode", ""), "host") != 0,
-		 m->shim->ns_pid},
+		{"pid", !is_host(m, "PidMode"), m->shim->ns_pid},
 		{"network", m->shim->ns_net >= 0, m->shim->ns_net},
-		{"ipc", m->shim->ns_ipc >= 0, m->shim->ns_ipc},
-		{"uts", m->shim->ns_uts >= 0, m->shim->ns_uts},
+		{"ipc", m->shim->ns_ipc >= 0 && !is_host(m, "IpcMode"), m->shim->ns_ipc},
+		{"uts", m->shim->ns_uts >= 0 && !is_host(m, "UTSMode"), m->shim->ns_uts},
 		{"cgroup", true, -1},
 	};
 
@@ -278,6 +296,13 @@ static int devices(const struct maker *m, struct um_json *nodes, struct um_json 
 
 static struct um_json *resources(const struct maker *m)
 {
+	static const struct {
+		const char *key, *part, *name;
+	} copied[] = {{"MemorySwap", "memory", "swap"},
+		      {"MemoryReservation", "memory", "reservation"},
+		      {"CpuShares", "cpu", "shares"},
+		      {"CpusetCpus", "cpu", "cpus"},
+		      {"CpusetMems", "cpu", "mems"}};
 	struct um_json *o = um_json_new_obj(m->a), *list, *rule, *part;
 	int64_t memory = um_json_get_i64(m->host, "Memory", 0);
 	int64_t cpus = um_json_get_i64(m->host, "NanoCpus", 0);
@@ -290,6 +315,13 @@ static struct um_json *resources(const struct maker *m)
 	if (memory) {
 		part = um_json_ensure_obj(m->a, o, "memory");
 		um_json_set_i64(m->a, part, "limit", memory);
+	}
+	for (size_t i = 0; i < UM_ARRAY_LEN(copied); i++) {
+		const struct um_json *v = um_json_get(m->host, copied[i].key);
+
+		if (v && um_json_i64(v, 1))
+			um_json_set(m->a, um_json_ensure_obj(m->a, o, copied[i].part),
+				    copied[i].name, um_json_copy(m->a, v));
 	}
 	if (cpus) {
 		part = um_json_ensure_obj(m->a, o, "cpu");
@@ -312,6 +344,8 @@ static struct um_json *linux_part(const struct maker *m)
 			um_arena_printf(m->a, "/%s/%s", ctr_env.cgroup_parent, m->c->id));
 	part = resources(m);
 	um_json_set(m->a, o, "resources", part);
+	if (um_json_first(um_json_get(m->host, "Sysctls")))
+		um_json_set(m->a, o, "sysctl", um_json_copy(m->a, um_json_get(m->host, "Sysctls")));
 	if (devices(m, um_json_ensure_arr(m->a, o, "devices"), um_json_get(part, "devices")) < 0)
 		return NULL;
 	if (m->privileged)
@@ -349,6 +383,9 @@ struct um_json *ctr_oci_config(struct um_arena *a, const struct ctr *c, const st
 		return NULL;
 	um_json_set_str(a, o, "ociVersion", "1.0.2");
 	um_json_set(a, o, "process", part);
+	if (*um_json_get_str(c->config, "Config.Domainname", ""))
+		um_json_set_str(a, o, "domainname",
+				um_json_get_str(c->config, "Config.Domainname", ""));
 	root = um_json_ensure_obj(a, o, "root");
 	um_json_set_str(a, root, "path", "rootfs");
 	um_json_set_bool(a, root, "readonly", um_json_get_bool(m.host, "ReadonlyRootfs", false));

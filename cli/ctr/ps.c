@@ -68,7 +68,8 @@ static void add_command(struct um_buf *b, const struct um_json *all)
 
 	um_buf_addf(b, "\"%s", um_json_get_str(all, "Path", ""));
 	um_json_foreach (it, um_json_get(all, "Args"))
-		um_buf_addf(b, " %s", um_json_str(it, ""));
+		um_buf_addf(b, strchr(um_json_str(it, ""), ' ') ? " '%s'" : " %s",
+			    um_json_str(it, ""));
 	if (!o.no_trunc && b->len - start > 20) {
 		b->len = start + 20;
 		b->data[b->len] = '\0';

@@ -1,29 +1,13 @@
-/* `run` and `create`: what was asked becomes the container's config.json. */
-#include <arpa/inet.h>
+/* `run` and `create`: their options, and what they do. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/utsname.h>
 
-#include "agent/oci_defaults.h"
-#include "base/clock.h"
 #include "base/io.h"
-#include "base/num.h"
-#include "cli/ctr/ctr.h"
-#include "cli/ctr/parse.h"
+#include "cli/ctr/run.h"
 
-#define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-static struct {
-	bool interactive, tty, detach, rm, privileged, read_only, init, publish_all, sig_proxy;
-	bool no_healthcheck;
-	const char *name, *restart, *memory, *cpus, *pids_limit, *user, *workdir, *entrypoint;
-	const char *hostname, *network, *stop_signal, *stop_timeout, *pull, *detach_keys, *cidfile;
-	ctr_list publish, volume, env, env_file, tmpfs, cap_add, cap_drop, label, security_opt;
-	const char *pid, *shm_size;
-	ctr_list attach, mount, device, ulimit, dns, dns_search, dns_option, add_host;
-} o = {.sig_proxy = true, .detach_keys = "ctrl-p,ctrl-q"};
+struct run_options ctr_run = {.sig_proxy = true, .detach_keys = "ctrl-p,ctrl-q"};
+#define o ctr_run
 
 #define SHARED_OPTS                                                                                  \
 	{'i', "interactive", CTR_OPT_FLAG, NULL, "keep stdin open", &o.interactive},                 \
@@ -64,10 +48,44 @@ static struct {
 		 "N",                                                                                \
 		 "most processes; -1: any number",                                                   \
 		 &o.pids_limit},                                                                     \
+		{0,                                                                                  \
+		 "memory-swap",                                                                      \
+		 CTR_OPT_TEXT,                                                                       \
+		 "BYTES",                                                                            \
+		 "most memory and swap; -1: no limit",                                               \
+		 &o.memory_swap},                                                                    \
+		{0,                                                                                  \
+		 "memory-reservation",                                                               \
+		 CTR_OPT_TEXT,                                                                       \
+		 "BYTES",                                                                            \
+		 "memory that is taken back last",                                                   \
+		 &o.memory_reservation},                                                             \
+		{0, "cpu-shares", CTR_OPT_TEXT, "N", "weight beside others [1024]", &o.cpu_shares},  \
+		{0,                                                                                  \
+		 "cpuset-cpus",                                                                      \
+		 CTR_OPT_TEXT,                                                                       \
+		 "LIST",                                                                             \
+		 "the CPUs it may use: 0-2,4",                                                       \
+		 &o.cpuset_cpus},                                                                    \
+		{0,                                                                                  \
+		 "cpuset-mems",                                                                      \
+		 CTR_OPT_TEXT,                                                                       \
+		 "LIST",                                                                             \
+		 "the memory nodes it may use",                                                      \
+		 &o.cpuset_mems},                                                                    \
+		{0,                                                                                  \
+		 "oom-score-adj",                                                                    \
+		 CTR_OPT_TEXT,                                                                       \
+		 "N",                                                                                \
+		 "-1000 to 1000: who is killed first for memory",                                    \
+		 &o.oom_score_adj},                                                                  \
+		{0, "sysctl", CTR_OPT_LIST, "NAME=VALUE", "a sysctl of its namespaces", &o.sysctl},  \
 		{'u', "user", CTR_OPT_TEXT, "USER[:GROUP]", "who it runs as", &o.user},              \
+		{0, "group-add", CTR_OPT_LIST, "GROUP", "one more group", &o.group_add},             \
 		{'w', "workdir", CTR_OPT_TEXT, "DIR", "its working directory", &o.workdir},          \
 		{0, "entrypoint", CTR_OPT_TEXT, "PROGRAM", "instead of the image's", &o.entrypoint}, \
 		{'h', "hostname", CTR_OPT_TEXT, "NAME", "its host name", &o.hostname},               \
+		{0, "domainname", CTR_OPT_TEXT, "NAME", "its NIS domain name", &o.domainname},       \
 		{0, "read-only", CTR_OPT_FLAG, NULL, "its root cannot be written to", &o.read_only}, \
 		{0, "tmpfs", CTR_OPT_LIST, "PATH[:OPTIONS]", "mount a tmpfs", &o.tmpfs},             \
 		{0, "cap-add", CTR_OPT_LIST, "CAP", "add a capability", &o.cap_add},                 \
@@ -106,6 +124,9 @@ static struct {
 		 &o.ulimit},                                                                         \
 		{0, "shm-size", CTR_OPT_TEXT, "BYTES", "of /dev/shm [64m]", &o.shm_size},            \
 		{0, "pid", CTR_OPT_TEXT, "MODE", "host: this machine's process numbers", &o.pid},    \
+		{0, "ipc", CTR_OPT_TEXT, "MODE", "private [default], host", &o.ipc},                 \
+		{0, "uts", CTR_OPT_TEXT, "MODE", "host: this machine's host name", &o.uts},          \
+		{0, "userns", CTR_OPT_TEXT, "MODE", "host [default]", &o.userns},                    \
 		{0, "dns", CTR_OPT_LIST, "ADDR", "a name server", &o.dns},                           \
 		{0,                                                                                  \
 		 "dns-search",                                                                       \
@@ -145,437 +166,6 @@ static const struct ctr_opt create_opts[] = {
 	SHARED_OPTS,
 	{0, NULL, CTR_OPT_FLAG, NULL, NULL, NULL},
 };
-
-struct maker {
-	struct um_arena *a;
-	struct um_json *root, *config, *host;
-	struct um_image img;
-	struct um_error *err;
-};
-
-/* ---- environment ---- */
-
-static int add_env_file(const struct maker *m, struct um_json *list, const char *path)
-{
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(1 << 20);
-	int r = um_io_read_file(AT_FDCWD, path, &b, m->err);
-
-	if (r == 0 && b.data && strlen(b.data) != b.len)
-		r = um_error_set(m->err, -EINVAL, "%s: it has a NUL byte", path);
-	return r < 0 ? r : ctr_parse_env_lines(m->a, list, path, b.data, m->err);
-}
-
-static int make_env(const struct maker *m)
-{
-	struct um_json *list = um_json_ensure_arr(m->a, m->config, "Env");
-	const char *hostname = um_json_get_str(m->config, "Hostname", "");
-	int r = ctr_parse_env(m->a, list, DEFAULT_PATH, m->err);
-
-	if (r == 0 && *hostname)
-		r = ctr_parse_env(m->a, list, um_arena_printf(m->a, "HOSTNAME=%s", hostname),
-				  m->err);
-	if (r == 0 && o.tty)
-		r = ctr_parse_env(m->a, list, "TERM=xterm", m->err);
-	um_json_foreach (it, um_json_path(m->img.config, "config.Env")) {
-		const char *text = um_json_str(it, "");
-
-		if (r == 0 && *text != '=' && strchr(text, '='))
-			r = ctr_parse_env(m->a, list, text, m->err);
-	}
-	um_vec_foreach (it, &o.env_file) {
-		if (r == 0)
-			r = add_env_file(m, list, *it);
-	}
-	um_vec_foreach (it, &o.env) {
-		if (r == 0)
-			r = ctr_parse_env(m->a, list, *it, m->err);
-	}
-	return r;
-}
-
-/* ---- what it runs ---- */
-
-static int make_command(const struct maker *m, int argc, char **argv)
-{
-	const struct um_json *entry = um_json_path(m->img.config, "config.Entrypoint");
-	const struct um_json *cmd = um_json_path(m->img.config, "config.Cmd");
-	struct um_json *entrypoint = um_json_new_arr(m->a), *command = um_json_new_arr(m->a), *args;
-	bool first = true;
-
-	if (o.entrypoint) {
-		if (*o.entrypoint)
-			um_json_append(entrypoint, um_json_new_str(m->a, o.entrypoint));
-		cmd = NULL;
-	} else {
-		um_json_foreach (it, entry)
-			um_json_append(entrypoint, um_json_copy(m->a, it));
-	}
-	for (int i = 0; i < argc; i++)
-		um_json_append(command, um_json_new_str(m->a, argv[i]));
-	if (!argc)
-		um_json_foreach (it, cmd)
-			um_json_append(command, um_json_copy(m->a, it));
-	um_json_set(m->a, m->config, "Entrypoint", entrypoint);
-	um_json_set(m->a, m->config, "Cmd", command);
-	args = um_json_ensure_arr(m->a, m->root, "Args");
-	for (int part = 0; part < 2; part++) {
-		um_json_foreach (it, part ? command : entrypoint) {
-			if (first)
-				um_json_set_str(m->a, m->root, "Path", um_json_str(it, ""));
-			else
-				um_json_append(args, um_json_copy(m->a, it));
-			first = false;
-		}
-	}
-	return first ? um_error_set(m->err, -EINVAL, "No command specified") : 0;
-}
-
-/* ---- limits, policies, ... ---- */
-
-static int set_limits(const struct maker *m)
-{
-	int64_t memory = 0, milli = 0, pids = 0;
-	int timeout;
-
-	if (o.memory && (ctr_parse_bytes(o.memory, &memory) < 0))
-		return um_error_set(
-			m->err, -EINVAL,
-			"invalid argument \"%s\" for \"-m, --memory\" flag: invalid size",
-			o.memory);
-	if (memory && memory < 6 << 20)
-		return um_error_set(m->err, -EINVAL, "Minimum memory limit allowed is 6MB");
-	if (o.cpus && ctr_parse_cpus(o.cpus, &milli, m->err) < 0)
-		return -EINVAL;
-	if (o.cpus && milli > sysconf(_SC_NPROCESSORS_ONLN) * 1000)
-		return um_error_set(
-			m->err, -EINVAL,
-			"Range of CPUs is from 0.01 to %ld.00, as there are only %ld CPUs "
-			"available",
-			sysconf(_SC_NPROCESSORS_ONLN), sysconf(_SC_NPROCESSORS_ONLN));
-	if (o.pids_limit && um_num_i64(o.pids_limit, -1, 4194304, &pids) < 0)
-		return um_error_set(m->err, -EINVAL,
-				    "invalid argument \"%s\" for \"--pids-limit\" flag",
-				    o.pids_limit);
-	um_json_set_i64(m->a, m->host, "Memory", memory);
-	um_json_set_i64(m->a, m->host, "NanoCpus", milli * 1000000);
-	um_json_set_i64(m->a, m->host, "PidsLimit", pids);
-	if (o.stop_timeout) {
-		if (um_num_int(o.stop_timeout, -1, 1 << 30, &timeout) < 0)
-			return um_error_set(m->err, -EINVAL,
-					    "invalid argument \"%s\" for \"--stop-timeout\" flag",
-					    o.stop_timeout);
-		um_json_set_i64(m->a, m->config, "StopTimeout", timeout);
-	}
-	return 0;
-}
-
-static int set_restart(const struct maker *m)
-{
-	static const char *const names[] = {"no", "always", "unless-stopped", "on-failure"};
-	struct um_json *p = um_json_ensure_obj(m->a, m->host, "RestartPolicy");
-	const char *text = o.restart && *o.restart ? o.restart : "no";
-	const char *colon = strchr(text, ':');
-	size_t len = colon ? (size_t)(colon - text) : strlen(text);
-	int retries = 0;
-
-	for (size_t i = 0; i < UM_ARRAY_LEN(names); i++) {
-		if (strlen(names[i]) != len || memcmp(names[i], text, len))
-			continue;
-		if (colon &&
-		    (strcmp(names[i], "on-failure") || um_num_int(colon + 1, 0, 1 << 30, &retries)))
-			break;
-		if (strcmp(names[i], "no") && o.rm)
-			return um_error_set(
-				m->err, -EINVAL,
-				"conflicting options: cannot specify both --restart and "
-				"--rm");
-		um_json_set_str(m->a, p, "Name", names[i]);
-		um_json_set_i64(m->a, p, "MaximumRetryCount", retries);
-		return 0;
-	}
-	return um_error_set(m->err, -EINVAL,
-			    "invalid restart policy '%s': want no, always, unless-stopped or "
-			    "on-failure[:max-retries]",
-			    text);
-}
-
-static int set_network(const struct maker *m)
-{
-	const char *mode = o.network ? o.network : "bridge";
-	struct um_json *bindings = um_json_ensure_obj(m->a, m->host, "PortBindings");
-	struct um_json *exposed = um_json_ensure_obj(m->a, m->config, "ExposedPorts");
-	int r = 0;
-
-	if (!strcmp(mode, "default"))
-		mode = "bridge";
-	if (strcmp(mode, "bridge") && strcmp(mode, "host") && strcmp(mode, "none"))
-		return um_error_set(m->err, -EOPNOTSUPP,
-				    "network %s is not supported: want bridge, host or none", mode);
-	um_json_set_str(m->a, m->host, "NetworkMode", mode);
-	um_json_foreach (it, um_json_path(m->img.config, "config.ExposedPorts")) {
-		um_json_ensure_obj(m->a, exposed, it->key);
-		if (o.publish_all && r == 0)
-			r = ctr_parse_port(m->a, bindings, exposed, it->key, m->err);
-	}
-	um_vec_foreach (it, &o.publish) {
-		if (r == 0)
-			r = ctr_parse_port(m->a, bindings, exposed, *it, m->err);
-	}
-	if (r == 0 && strcmp(mode, "bridge") && um_json_first(bindings))
-		return um_error_set(
-			m->err, -EINVAL,
-			"ports cannot be published with network %s: only bridge has them", mode);
-	return r;
-}
-
-static int set_hostname(const struct maker *m, const char *id)
-{
-	static struct utsname host;
-	char text[CTR_SHORT_LEN + 1];
-
-	snprintf(text, sizeof(text), "%.12s", id);
-	uname(&host);
-	if (o.hostname && !ctr_valid_hostname(o.hostname))
-		return um_error_set(m->err, -EINVAL, "invalid hostname: %s", o.hostname);
-	um_json_set_str(m->a, m->config, "Hostname",
-			o.hostname ? o.hostname
-			: !strcmp(um_json_get_str(m->host, "NetworkMode", ""), "host")
-				? host.nodename
-				: text);
-	return 0;
-}
-
-static int set_caps(const struct maker *m)
-{
-	const struct {
-		const char *key;
-		const ctr_list *list;
-	} sets[] = {{"CapAdd", &o.cap_add}, {"CapDrop", &o.cap_drop}};
-
-	for (size_t i = 0; i < UM_ARRAY_LEN(sets); i++) {
-		struct um_json *arr = um_json_ensure_arr(m->a, m->host, sets[i].key);
-
-		um_vec_foreach (it, sets[i].list) {
-			bool known = !strcasecmp(*it, "ALL");
-
-			for (const char *const *cap = um_oci_all_caps; *cap && !known; cap++)
-				known = !strcasecmp(*it, *cap) || !strcasecmp(*it, *cap + 4);
-			if (!known)
-				return um_error_set(m->err, -EINVAL, "invalid capability: \"%s\"",
-						    *it);
-			um_json_append(arr, um_json_new_str(m->a, *it));
-		}
-	}
-	um_vec_foreach (it, &o.security_opt) {
-		if (!strcmp(*it, "no-new-privileges") || !strcmp(*it, "no-new-privileges:true") ||
-		    !strcmp(*it, "no-new-privileges=true"))
-			um_json_set_bool(m->a, m->host, "NoNewPrivileges", true);
-		else if (!strcmp(*it, "seccomp=unconfined"))
-			um_json_set_bool(m->a, m->host, "SeccompUnconfined", true);
-		else
-			return um_error_set(m->err, -EOPNOTSUPP,
-					    "--security-opt %s is not supported", *it);
-	}
-	return 0;
-}
-
-/* ---- what it gets of this machine ---- */
-
-static int set_mounts(const struct maker *m)
-{
-	const struct {
-		const ctr_list *list;
-		int (*parse)(struct um_arena *a, const char *text, struct ctr_mount *ret,
-			     struct um_error *err);
-	} kinds[] = {{&o.tmpfs, ctr_parse_tmpfs},
-		     {&o.mount, ctr_parse_mount},
-		     {&o.volume, ctr_parse_volume}};
-	struct ctr_mount one;
-	int r = 0;
-
-	um_json_ensure_obj(m->a, m->host, "Tmpfs");
-	for (int make = 0; make < 2; make++) /* what is wrong is said before anything is made */
-		for (size_t i = 0; i < UM_ARRAY_LEN(kinds); i++)
-			um_vec_foreach (it, kinds[i].list) {
-				if (r == 0)
-					r = kinds[i].parse(m->a, *it, &one, m->err);
-				if (r == 0 && make)
-					r = ctr_add_mount(m->a, m->root, &one, m->err);
-			}
-	return r < 0 ? r : ctr_add_image_volumes(m->a, m->root, m->img.config, m->err);
-}
-
-static int set_devices(const struct maker *m)
-{
-	struct um_json *list = um_json_ensure_arr(m->a, m->host, "Devices");
-	struct um_json *ulimits = um_json_ensure_arr(m->a, m->host, "Ulimits");
-	int64_t shm = 64 << 20;
-	int r = 0;
-
-	um_vec_foreach (it, &o.device) {
-		if (r == 0)
-			r = ctr_parse_device(m->a, list, *it, m->err);
-	}
-	um_vec_foreach (it, &o.ulimit) {
-		if (r == 0)
-			r = ctr_parse_ulimit(m->a, ulimits, *it, m->err);
-	}
-	if (r == 0 && o.shm_size && (ctr_parse_bytes(o.shm_size, &shm) < 0 || shm < 1))
-		r = um_error_set(m->err, -EINVAL, "invalid argument \"%s\" for \"--shm-size\" flag",
-				 o.shm_size);
-	um_json_set_i64(m->a, m->host, "ShmSize", shm);
-	if (r == 0 && o.pid && *o.pid && strcmp(o.pid, "host"))
-		r = um_error_set(m->err, -EOPNOTSUPP, "--pid %s is not supported: want host",
-				 o.pid);
-	um_json_set_str(m->a, m->host, "PidMode", o.pid ? o.pid : "");
-	return r;
-}
-
-static bool plain_word(const char *s)
-{
-	return *s && strlen(s) < 256 && !strpbrk(s, " \t\r\n");
-}
-
-static int set_names(const struct maker *m)
-{
-	const struct {
-		const char *key, *flag;
-		const ctr_list *list;
-	} sets[] = {{"Dns", "dns", &o.dns},
-		    {"DnsSearch", "dns-search", &o.dns_search},
-		    {"DnsOptions", "dns-option", &o.dns_option}};
-	struct um_json *hosts = um_json_ensure_arr(m->a, m->host, "ExtraHosts");
-	unsigned char raw[16];
-	int r = 0;
-
-	for (size_t i = 0; i < UM_ARRAY_LEN(sets); i++) {
-		struct um_json *arr = um_json_ensure_arr(m->a, m->host, sets[i].key);
-
-		um_vec_foreach (it, sets[i].list) {
-			if (!plain_word(*it) || (i == 0 && inet_pton(AF_INET, *it, raw) != 1 &&
-						 inet_pton(AF_INET6, *it, raw) != 1))
-				return um_error_set(m->err, -EINVAL,
-						    "invalid argument \"%.80s\" for \"--%s\" flag",
-						    *it, sets[i].flag);
-			um_json_append(arr, um_json_new_str(m->a, *it));
-		}
-	}
-	um_vec_foreach (it, &o.add_host) {
-		if (r == 0)
-			r = ctr_parse_host(m->a, hosts, *it, m->err);
-	}
-	return r;
-}
-
-static int set_labels(const struct maker *m)
-{
-	struct um_json *obj = um_json_ensure_obj(m->a, m->config, "Labels");
-
-	um_json_foreach (it, um_json_path(m->img.config, "config.Labels"))
-		um_json_set_str(m->a, obj, it->key, um_json_str(it, ""));
-	um_vec_foreach (it, &o.label) {
-		size_t len = strcspn(*it, "=");
-		char *key = um_arena_strndup(m->a, *it, len);
-
-		if (!len || !key)
-			return um_error_set(m->err, -EINVAL, "invalid label \"%s\"", *it);
-		um_json_set_str(m->a, obj, key, (*it)[len] ? *it + len + 1 : "");
-	}
-	return 0;
-}
-
-static int set_stop_signal(const struct maker *m)
-{
-	const char *text = o.stop_signal;
-	int number;
-
-	if (!text)
-		text = um_json_get_str(m->img.config, "config.StopSignal", "SIGTERM");
-	if (um_num_signal(text, &number) < 0 || number < 1)
-		return um_error_set(m->err, -EINVAL, "Invalid signal: %s", text);
-	um_json_set_str(m->a, m->config, "StopSignal", text);
-	return 0;
-}
-
-static int set_workdir(const struct maker *m)
-{
-	const char *dir = o.workdir;
-
-	if (dir && *dir != '/')
-		return um_error_set(m->err, -EINVAL,
-				    "the working directory '%s' is invalid, it needs to be an "
-				    "absolute path",
-				    dir);
-	um_json_set_str(m->a, m->config, "WorkingDir",
-			dir ? dir : um_json_get_str(m->img.config, "config.WorkingDir", ""));
-	return 0;
-}
-
-static void set_plain(const struct maker *m, const char *id, const char *image)
-{
-	char now[UM_TIME_LEN];
-
-	um_time_format_nano(um_clock_wall(&um_clock_system), now);
-	um_json_set_str(m->a, m->root, "Id", id);
-	um_json_set_str(m->a, m->root, "Created", now);
-	um_json_set_str(m->a, m->root, "Name",
-			o.name ? um_arena_printf(m->a, "/%s", o.name + (*o.name == '/')) : "/");
-	um_json_set_str(m->a, m->root, "Image", m->img.config_digest);
-	um_json_set_str(m->a, m->root, "Driver", "overlay");
-	um_json_set_str(m->a, m->config, "Image", image);
-	um_json_set_str(m->a, m->config, "User",
-			o.user ? o.user : um_json_get_str(m->img.config, "config.User", ""));
-	um_json_set_bool(m->a, m->config, "Tty", o.tty);
-	um_json_set_bool(m->a, m->config, "OpenStdin", o.interactive);
-	um_json_set_bool(m->a, m->config, "StdinOnce", o.interactive && !o.detach);
-	um_json_set_bool(m->a, m->host, "AutoRemove", o.rm);
-	um_json_set_bool(m->a, m->host, "Privileged", o.privileged);
-	um_json_set_bool(m->a, m->host, "Init", o.init);
-	um_json_set_bool(m->a, m->host, "ReadonlyRootfs", o.read_only);
-}
-
-/* What is kept must be what can be read again: UTF-8 alone. */
-static int check_text(const struct maker *m)
-{
-	_cleanup_arena_ struct um_arena *a = um_arena_new(32 << 20);
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(4 << 20);
-	struct um_json *again;
-	int r = um_json_write(&b, m->root);
-
-	if (r == 0 && a)
-		r = um_json_parse(a, b.data, b.len, NULL, &again, m->err);
-	return r < 0 ? um_error_wrap(m->err, r, "options and arguments must be UTF-8") : 0;
-}
-
-static int make_config(struct maker *m, const char *id, int argc, char **argv)
-{
-	struct um_json *binds;
-	int r;
-
-	m->root = um_json_new_obj(m->a);
-	m->config = um_json_ensure_obj(m->a, m->root, "Config");
-	m->host = um_json_ensure_obj(m->a, m->root, "HostConfig");
-	set_plain(m, id, argv[0]);
-	binds = um_json_ensure_arr(m->a, m->host, "Binds");
-	um_vec_foreach (it, &o.volume)
-		um_json_append(binds, um_json_new_str(m->a, *it));
-	r = set_limits(m);
-	r = r < 0 ? r : set_restart(m);
-	r = r < 0 ? r : set_network(m);
-	r = r < 0 ? r : set_hostname(m, id);
-	r = r < 0 ? r : set_caps(m);
-	r = r < 0 ? r : set_devices(m);
-	r = r < 0 ? r : set_names(m);
-	r = r < 0 ? r : set_labels(m);
-	r = r < 0 ? r : set_stop_signal(m);
-	r = r < 0 ? r : set_workdir(m);
-	r = r < 0 ? r : make_command(m, argc - 1, argv + 1);
-	r = r < 0 ? r : make_env(m);
-	r = r < 0 ? r : set_mounts(m);
-	if (r == 0 && um_arena_failed(m->a))
-		r = um_error_set(m->err, -E2BIG, "too many or too long options");
-	return r < 0 ? r : check_text(m);
-}
 
 static int check_options(struct um_error *err)
 {
@@ -644,7 +234,7 @@ static int make_container(int argc, char **argv, struct ctr **ret, struct um_err
 	if (r == 0)
 		r = ctr_new_id(id, err);
 	if (r == 0)
-		r = make_config(&m, id, argc, argv);
+		r = ctr_make_config(&m, id, argc, argv);
 	if (r == 0)
 		r = ctr_create(a, m.root, !o.rm, ret, err);
 	if (r < 0 && m.root)

@@ -759,6 +759,21 @@ def test_a_throwaway_snapshot_is_mounted_again_after_any_end(s):
     assert not options(at) and os.listdir(s.store + "/snapshots") == ["plain"]
 
 
+def test_a_store_on_an_overlay_is_named(s):
+    for d in ("low", "up", "work", "over"):
+        os.mkdir(s.path(d))
+    sh("mount", "-t", "overlay", "overlay", "-o",
+       f"lowerdir={s.path('low')},upperdir={s.path('up')},workdir={s.path('work')}", s.path("over"))
+    try:
+        os.mkdir(s.path("at"))
+        s.store = s.path("over")
+        s.ok("import", s.folder(oci([tar(entry("f", "x"))])), "n")
+        said = tool(s, "mount", "n", "i", s.path("at"), check=False)
+        assert "is on an overlay itself" in said and s.store in said, said
+    finally:
+        sh("umount", s.path("over"))
+
+
 def test_snapshot_ids_and_sweeping(s):
     at = mounted(s, [[entry("f", "x")]], "n", "keep")
     sh("umount", at)

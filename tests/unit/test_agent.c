@@ -153,18 +153,18 @@ Test(agent, users_are_looked_up_in_the_image)
 		uint32_t uid, gid;
 		size_t groups;
 	} table[] = {
-		{"", "{}", 0, 0, 0, 0},
-		{"web", "{}", 0, 1000, 1000, 1},
-		{"web:extra", "{}", 0, 1000, 2000, 0},
-		{"1000", "{}", 0, 1000, 1000, 0},
-		{"77", "{}", 0, 77, 0, 0},
-		{"77:88", "{}", 0, 77, 88, 0},
+		{"", "{}", 0, 0, 0, 2},
+		{"web", "{}", 0, 1000, 1000, 2},
+		{"web:extra", "{}", 0, 1000, 2000, 1},
+		{"1000", "{}", 0, 1000, 1000, 2},
+		{"77", "{}", 0, 77, 0, 1},
+		{"77:88", "{}", 0, 77, 88, 1},
 		{"nobody", "{}", -ENOENT, 0, 0, 0},
 		{"web:none", "{}", -ENOENT, 0, 0, 0},
-		{"web", "{runAsUser: 5}", 0, 5, 0, 0},
-		{"web", "{runAsUser: 5, runAsGroup: 6}", 0, 5, 6, 0},
+		{"web", "{runAsUser: 5}", 0, 5, 0, 1},
+		{"web", "{runAsUser: 5, runAsGroup: 6}", 0, 5, 6, 1},
 		{"", "{runAsNonRoot: true}", -EPERM, 0, 0, 0},
-		{"web", "{runAsNonRoot: true}", 0, 1000, 1000, 1},
+		{"web", "{runAsNonRoot: true}", 0, 1000, 1000, 2},
 		{"-1", "{}", -ENOENT, 0, 0, 0},
 		{"4294967296", "{}", -ENOENT, 0, 0, 0},
 		{"evil", "{}", -ENOENT, 0, 0, 0},
@@ -177,7 +177,7 @@ Test(agent, users_are_looked_up_in_the_image)
 	file(etc, "passwd",
 	     "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/:/bin/sh\nevil:x:-1:0::/:\n"
 	     "short\nevil:x:00:0::/:\n:x:9:9\n");
-	file(etc, "group", "root:x:0:\nweb:x:1000:\nextra:x:2000:other,web\nbad:x:x:web\n");
+	file(etc, "group", "root:x:0:\nweb:x:1000:\nextra:x:2000:other,web\nwheel:x:10:root\nbad:x:x:web\n");
 	for (size_t i = 0; i < UM_ARRAY_LEN(table); i++) {
 		struct um_json *spec = um_json_new_obj(arena), *image = yaml("{config: {}}");
 		struct um_error err = UM_ERROR_INIT;
@@ -192,6 +192,7 @@ Test(agent, users_are_looked_up_in_the_image)
 		cr_assert_eq(u.uid, table[i].uid, "%s: %u", table[i].user, u.uid);
 		cr_assert_eq(u.gid, table[i].gid, "%s %s: %u", table[i].user, table[i].context,
 			     u.gid);
+		cr_assert_eq(u.groups[0], u.gid);
 		cr_assert_eq(u.n_groups, table[i].groups, "%s: %zu", table[i].user, u.n_groups);
 	}
 	cr_assert_eq(um_io_remove_tree(AT_FDCWD, dir, NULL), 0);

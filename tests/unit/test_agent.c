@@ -177,7 +177,8 @@ Test(agent, users_are_looked_up_in_the_image)
 	file(etc, "passwd",
 	     "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/:/bin/sh\nevil:x:-1:0::/:\n"
 	     "short\nevil:x:00:0::/:\n:x:9:9\n");
-	file(etc, "group", "root:x:0:\nweb:x:1000:\nextra:x:2000:other,web\nwheel:x:10:root\nbad:x:x:web\n");
+	file(etc, "group",
+	     "root:x:0:\nweb:x:1000:\nextra:x:2000:other,web\nwheel:x:10:root\nbad:x:x:web\n");
 	for (size_t i = 0; i < UM_ARRAY_LEN(table); i++) {
 		struct um_json *spec = um_json_new_obj(arena), *image = yaml("{config: {}}");
 		struct um_error err = UM_ERROR_INIT;

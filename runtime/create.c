@@ -442,6 +442,14 @@ static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
 	}
 }
 
+static void warn_maps(const struct um_runtime *rt, const struct um_spec *s)
+{
+	if (rt->warn && s->ns[UM_NS_USER].present && !s->ns[UM_NS_USER].path &&
+	    !um_json_path(s->json, "linux.uidMappings"))
+		rt->warn(rt->warn_data, "linux.uidMappings: there are none, so that id 0 alone is "
+					"mapped, to the caller");
+}
+
 static int name_cgroup(struct um_creation *c, struct um_error *err)
 {
 	const char *cgroup = c->spec->cgroups_path
@@ -598,6 +606,7 @@ int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 		return r;
 	warn_caps(rt, c->spec);
 	warn_mounts(rt, c->spec);
+	warn_maps(rt, c->spec);
 	r = um_state_make(rt, opts->id, &c->dir, err);
 	if (r < 0)
 		return r;

@@ -156,6 +156,8 @@ static int set_up(struct um_init *in, struct um_error *err)
 				 in->state_json, err);
 	if (r >= 0 && in->spec->process.terminal && in->spec->has_process)
 		r = um_console_init(&root, &in->spec->process, in->console_fd, true, err);
+	if (r >= 0 && in->spec->has_process)
+		um_process_make_cwd(root.fd, &in->spec->process);
 	if (r >= 0)
 		r = um_rootfs_sysctl(&root, err);
 	if (r >= 0)
@@ -284,7 +286,6 @@ void um_init_main(struct um_init *in)
 		r = um_process_keep_fds(in->preserve_fds, keep, UM_ARRAY_LEN(keep), &err);
 	}
 	if (r >= 0 && in->spec->has_process) {
-		um_process_make_cwd(&in->spec->process);
 		r = um_process_limits(&in->spec->process, &err);
 		if (r >= 0)
 			r = um_process_home(in->arena, &in->spec->process);

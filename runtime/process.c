@@ -148,13 +148,12 @@ static int enter_cwd(const struct um_spec_process *p, struct um_error *err)
 	return 0;
 }
 
-void um_process_make_cwd(const struct um_spec_process *p)
+void um_process_make_cwd(int root, const struct um_spec_process *p)
 {
-	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd = -1;
 
 	um_why("process.cwd is made where it is missing");
-	if (root >= 0 && um_resolve_create(root, p->cwd, true, &fd, NULL) >= 0)
+	if (um_resolve_create(root, p->cwd, true, &fd, NULL) >= 0)
 		um_close(fd);
 }
 

@@ -36,9 +36,9 @@ um_must_check int um_process_check_fds(unsigned preserve_fds, struct um_error *e
 /* For a process that others in its pid namespace see: until its execve(2) they neither trace it nor
  * look behind its /proc/PID, even when they come to be its equals. */
 um_must_check int um_process_guard(struct um_error *err);
-/* Makes a missing cwd, in the root in use and as its root, through no link of procfs. What stands
- * in the way is left for um_process_start() to report. */
-void um_process_make_cwd(const struct um_spec_process *p);
+/* Makes a missing cwd beneath the directory @root, before that is read-only, through no link of
+ * procfs. What stands in the way is left for um_process_start() to report. */
+void um_process_make_cwd(int root, const struct um_spec_process *p);
 /* Adds HOME from /etc/passwd of the root in use when env has none. Only a regular file is opened,
  * and no more than its first MiB is read. */
 um_must_check int um_process_home(struct um_arena *a, struct um_spec_process *p);

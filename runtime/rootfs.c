@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 #include "runtime/explain.h"
 #include "runtime/resolve.h"
 #include "runtime/sys.h"
+
+#define MAX_ADDED 2 /* options of our own beside those of a mount */
 
 int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr)
 {
@@ -266,7 +269,7 @@ static int mount_bind(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	char source[PATH_MAX];
 	int e;
 
-	if (m->idmap) {
+	if (r->mount_fds && r->mount_fds[index] >= 0) {
 		mfd = fcntl(r->mount_fds[index], F_DUPFD_CLOEXEC, 3);
 		return mfd < 0 ? um_error_errno(err, -errno, "dup") : place(r, m, mfd, err);
 	}
@@ -324,21 +327,70 @@ static int mount_long(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	return e < 0 ? um_error_errno(err, e, "mount attributes") : 0;
 }
 
+static int add_data(struct um_spec_mount *m, struct um_strv *data, const char *fmt, ...)
+	um_printf(3, 4);
+
+/* One more of the file system's options, MAX_ADDED at most; @data is @m's from here on. */
+static int add_data(struct um_spec_mount *m, struct um_strv *data, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	if (!data->v) {
+		data->v = calloc(m->data.n + MAX_ADDED + 1, sizeof(char *));
+		if (!data->v)
+			return -ENOMEM;
+		for (; data->n < m->data.n; data->n++)
+			data->v[data->n] = m->data.v[data->n];
+	}
+	va_start(ap, fmt);
+	n = vasprintf(&data->v[data->n], fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return -ENOMEM;
+	data->n++;
+	m->data = *data;
+	return 0;
+}
+
 /* SELinux: the label of every file of a new file system that does not label its own. */
 static int add_label(const struct um_rootfs *r, struct um_spec_mount *m, struct um_strv *data)
 {
 	if (!r->spec->mount_label || !strcmp(m->type, "proc") || !strcmp(m->type, "sysfs"))
 		return 0;
-	data->v = calloc(m->data.n + 2, sizeof(char *));
-	if (!data->v)
-		return -ENOMEM;
-	for (; data->n < m->data.n; data->n++)
-		data->v[data->n] = m->data.v[data->n];
-	if (asprintf(&data->v[data->n], "context=%s", r->spec->mount_label) < 0)
-		return -ENOMEM;
-	data->n++;
-	m->data = *data;
-	return 0;
+	return add_data(m, data, "context=%s", r->spec->mount_label);
+}
+
+/* A tmpfs over a directory keeps the rights of that, where the options do not say others. */
+static int keep_mode(const struct um_rootfs *r, struct um_spec_mount *m, struct um_strv *data)
+{
+	_cleanup_close_ int below = -1;
+	struct stat st;
+
+	if (strcmp(m->type, "tmpfs"))
+		return 0;
+	for (size_t i = 0; i < m->data.n; i++)
+		if (!strncmp(m->data.v[i], "mode=", 5))
+			return 0;
+	below = um_resolve(r->fd, m->destination);
+	if (below < 0 || fstat(below, &st) < 0)
+		return 0;
+	return add_data(m, data, "mode=%o", (unsigned)(st.st_mode & 07777));
+}
+
+/* A user namespace without a network namespace of its own gets no new sysfs. What is mounted on the
+ * host's, cgroups among them, nobody is to write to, the host's root neither. */
+static int host_sysfs(void)
+{
+	struct mount_attr all = {.attr_set = MOUNT_ATTR_RDONLY};
+	struct mount_attr top = {.attr_clr = MOUNT_ATTR_RDONLY};
+	_cleanup_close_ int mfd = um_sys_open_tree(
+		AT_FDCWD, "/sys", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+
+	if (mfd < 0 || um_rootfs_set_attr(mfd, AT_RECURSIVE, &all) < 0)
+		return -1;
+	(void)!um_rootfs_set_attr(mfd, 0, &top); /* the host's is read-only: this, too */
+	return TAKE_FD(mfd);
 }
 
 static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, struct um_error *err)
@@ -350,6 +402,8 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, stru
 	struct um_error first = UM_ERROR_INIT;
 	int e = add_label(r, m, &data);
 
+	if (e >= 0)
+		e = keep_mode(r, m, &data);
 	if (e < 0)
 		return e;
 	for (size_t i = 0; i < m->data.n; i++)
@@ -362,10 +416,8 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, stru
 		return mount_long(r, m, err);
 	e = um_rootfs_new_fs(m->type, m->source, &m->data,
 			     m->read_only && superblock_follows(m->type), 0, &mfd, &first);
-	/* a user namespace without a network namespace of its own gets no new sysfs */
 	if (e == -EPERM && r->user_ns && !strcmp(m->type, "sysfs"))
-		mfd = um_sys_open_tree(AT_FDCWD, "/sys",
-				       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		mfd = host_sysfs();
 	if (mfd < 0)
 		return um_error_move(err, &first);
 	e = place(r, m, mfd, err);

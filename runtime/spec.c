@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "runtime/affinity.h"
@@ -468,6 +469,40 @@ static int check_version(struct um_decoder *d, const char *v)
 	return 0;
 }
 
+/* A new user namespace without mappings: its root is who called, and nobody else is in it. */
+static int map_caller(struct um_decoder *d, struct um_spec *s)
+{
+	const struct um_spec_ns *user = &s->ns[UM_NS_USER];
+
+	if (!user->present || user->path || s->n_uid_map || s->n_gid_map)
+		return 0;
+	s->uid_map = um_arena_zalloc(d->arena, sizeof(*s->uid_map));
+	s->gid_map = um_arena_zalloc(d->arena, sizeof(*s->gid_map));
+	if (!s->uid_map || !s->gid_map)
+		return -ENOMEM;
+	*s->uid_map = (struct um_spec_idmap){.host_id = geteuid(), .size = 1};
+	*s->gid_map = (struct um_spec_idmap){.host_id = getegid(), .size = 1};
+	s->n_uid_map = s->n_gid_map = 1;
+	return 0;
+}
+
+/* Names of the container that the configuration gives already. */
+static int check_sysctl(struct um_decoder *d, const struct um_spec *s)
+{
+	for (size_t i = 0; i < s->n_sysctl; i++) {
+		const char *key = s->sysctl[i].key;
+
+		if (!strcmp(key, "kernel.hostname") || !strcmp(key, "kernel/hostname"))
+			return um_decode_bad(d, "linux.sysctl: \"%s\" is what hostname is for",
+					     key);
+		if (s->domainname && strcmp(s->sysctl[i].value, s->domainname) &&
+		    (!strcmp(key, "kernel.domainname") || !strcmp(key, "kernel/domainname")))
+			return um_decode_bad(d, "linux.sysctl: \"%s\" conflicts with domainname",
+					     key);
+	}
+	return 0;
+}
+
 static int check_whole(struct um_decoder *d, const struct um_spec *s)
 {
 	const struct um_spec_ns *ns = s->ns;
@@ -494,7 +529,7 @@ static int check_whole(struct um_decoder *d, const struct um_spec *s)
 					"user namespace");
 	if (s->has_time_offsets && (!ns[UM_NS_TIME].present || ns[UM_NS_TIME].path))
 		return um_decode_bad(d, "linux.timeOffsets needs a new time namespace");
-	return 0;
+	return check_sysctl(d, s);
 }
 
 int um_spec_decode(struct um_arena *a, const struct um_json *json, struct um_spec **ret,
@@ -529,6 +564,8 @@ int um_spec_decode(struct um_arena *a, const struct um_json *json, struct um_spe
 	r = um_decode_object(&d, json, fields, UM_ARRAY_LEN(fields), s);
 	if (r >= 0)
 		r = check_version(&d, s->oci_version);
+	if (r >= 0)
+		r = map_caller(&d, s);
 	if (r >= 0)
 		r = check_whole(&d, s);
 	if (r >= 0)

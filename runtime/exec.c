@@ -20,6 +20,7 @@
 #include "runtime/explain.h"
 #include "runtime/landlock.h"
 #include "runtime/lsm.h"
+#include "runtime/mempolicy.h"
 #include "runtime/process.h"
 #include "runtime/resolve.h"
 #include "runtime/rootfs.h"
@@ -304,6 +305,8 @@ static void child(struct exec *x)
 	x->console_fd = um_close(x->console_fd);
 	if (r >= 0)
 		r = um_process_limits(&x->process, &err);
+	if (r >= 0)
+		r = um_mempolicy_set(&x->spec->mempolicy, &err);
 	if (r >= 0)
 		r = um_process_home(x->arena, &x->process);
 	if (r >= 0)

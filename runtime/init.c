@@ -20,6 +20,7 @@
 #include "runtime/explain.h"
 #include "runtime/hooks.h"
 #include "runtime/lsm.h"
+#include "runtime/mempolicy.h"
 #include "runtime/process.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
@@ -287,6 +288,8 @@ void um_init_main(struct um_init *in)
 	}
 	if (r >= 0 && in->spec->has_process) {
 		r = um_process_limits(&in->spec->process, &err);
+		if (r >= 0)
+			r = um_mempolicy_set(&in->spec->mempolicy, &err);
 		if (r >= 0)
 			r = um_process_home(in->arena, &in->spec->process);
 		if (r >= 0)

@@ -7,6 +7,7 @@
 #ifndef UM_RUNTIME_SPEC_H
 #define UM_RUNTIME_SPEC_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -181,6 +182,12 @@ struct um_spec_landlock {
 	bool ignore_missing;
 };
 
+struct um_spec_mempolicy {
+	bool present;
+	unsigned mode;	 /* of set_mempolicy(2), flags included */
+	cpu_set_t nodes; /* a set of memory nodes */
+};
+
 struct um_spec {
 	const struct um_json *json; /* the document */
 	const char *oci_version;
@@ -212,6 +219,7 @@ struct um_spec {
 	struct um_spec_pair *sysctl;
 	size_t n_sysctl;
 	struct um_strv masked_paths, readonly_paths;
+	struct um_spec_mempolicy mempolicy;
 	int64_t personality;	 /* -1: unset */
 	const char *mount_label; /* NULL: none */
 };

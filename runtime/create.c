@@ -18,6 +18,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/num.h"
+#include "runtime/annotations.h"
 #include "runtime/console.h"
 #include "runtime/explain.h"
 #include "runtime/hooks.h"
@@ -383,10 +384,11 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 		r = um_state_hook_json(c->arena, c->state.id, "created", c->state.pid, c->bundle,
 				       c->spec, &json);
 		if (r >= 0)
-			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json, err);
+			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json,
+					 &in->hooks_output, err);
 		if (r >= 0)
 			r = um_hooks_run(&c->spec->hooks[UM_HOOK_CREATE_RUNTIME], "createRuntime",
-					 json, err);
+					 json, &in->hooks_output, err);
 		if (r >= 0)
 			r = um_sync_send(c->sync_fd, UM_SYNC_CONTINUE, NULL);
 	}
@@ -532,6 +534,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .seccomp_fd = -1,
 			     .proc_fd = -1,
 			     .console_fd = console_fd,
+			     .hooks_output = UM_HOOKS_OUTPUT_NONE,
 			     .rootfs = c->rootfs,
 			     .bundle = c->bundle,
 			     .preserve_fds = opts->preserve_fds,
@@ -543,7 +546,9 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 
 	for (int i = 0; i < UM_NS_N; i++)
 		in.ns_fds[i] = -1;
-	r = prepare(c, rt, opts, err);
+	r = um_seccomp_check_names(c->spec, err);
+	if (r >= 0)
+		r = prepare(c, rt, opts, err);
 	if (r >= 0)
 		r = um_seccomp_load(rt->root, um_json_path(c->spec->json, "linux.seccomp"),
 				    &c->spec->seccomp, &in.seccomp, err);
@@ -554,6 +559,8 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	if (r >= 0)
 		r = um_idmap_mounts(c->arena, c->spec, c->bundle, in.ns_fds[UM_NS_USER],
 				    &in.mount_fds, err);
+	if (r >= 0)
+		r = um_hooks_open_output(c->spec, &in.hooks_output, err);
 	if (r >= 0 && !run)
 		r = listen_for_start(c->dir, &in.start_fd, err);
 	if (r >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -567,6 +574,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	}
 	um_seccomp_release(&in.seccomp);
 	um_close(in.seccomp_fd);
+	um_hooks_output_release(&in.hooks_output);
 	for (size_t i = 0; in.mount_fds && i < c->spec->n_mounts; i++)
 		um_close(in.mount_fds[i]);
 	for (int i = 0; i < UM_NS_N; i++)
@@ -581,7 +589,10 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	if (r >= 0)
 		r = write_pid_file(opts, c->state.pid, err);
 	if (r >= 0)
-		r = um_console_send_pidfd(opts->pidfd_socket, c->pidfd, err);
+		r = um_console_send_pidfd(opts->pidfd_socket, "--pidfd-socket", c->pidfd, err);
+	if (r >= 0)
+		r = um_console_send_pidfd(c->spec->asked.pidfd_receiver,
+					  "annotations.run.oci.pidfd_receiver", c->pidfd, err);
 	return r;
 }
 
@@ -607,6 +618,7 @@ int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 	warn_caps(rt, c->spec);
 	warn_mounts(rt, c->spec);
 	warn_maps(rt, c->spec);
+	um_annotations_warn(rt, c->spec);
 	r = um_state_make(rt, opts->id, &c->dir, err);
 	if (r < 0)
 		return r;

@@ -232,9 +232,10 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 	if (r < 0)
 		return r;
 	um_why("process.user, its groups first: without root it could not take them");
-	if (setgroups_allowed && um_sys_setgroups(p->n_additional_gids, p->additional_gids) < 0)
+	if (setgroups_allowed && !s->keep_groups &&
+	    um_sys_setgroups(p->n_additional_gids, p->additional_gids) < 0)
 		return um_error_errno(err, -errno, "process.user.additionalGids");
-	if (!setgroups_allowed && p->n_additional_gids)
+	if (!setgroups_allowed && !s->keep_groups && p->n_additional_gids)
 		return um_error_set(err, -EPERM,
 				    "process.user.additionalGids: setgroups is denied "
 				    "in this user namespace");

@@ -15,6 +15,7 @@ struct um_process_start {
 	const struct um_spec_landlock *landlock;
 	unsigned preserve_fds; /* fds 3 .. 3 + n - 1 are passed on, others closed */
 	bool setgroups_allowed;
+	bool keep_groups; /* the caller's stay */
 };
 
 /* The last steps in their order: ownership of stdio's pipes, bounding set, groups, ids,

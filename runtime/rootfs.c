@@ -358,7 +358,9 @@ static int add_label(const struct um_rootfs *r, struct um_spec_mount *m, struct 
 {
 	if (!r->spec->mount_label || !strcmp(m->type, "proc") || !strcmp(m->type, "sysfs"))
 		return 0;
-	return add_data(m, data, "context=%s", r->spec->mount_label);
+	return add_data(m, data, "%s=%s",
+			r->spec->asked.mount_context ? r->spec->asked.mount_context : "context",
+			r->spec->mount_label);
 }
 
 /* A tmpfs over a directory keeps the rights of that, where the options do not say others. */

@@ -9,6 +9,7 @@
 
 #include "base/io.h"
 #include "runtime/affinity.h"
+#include "runtime/annotations.h"
 #include "runtime/decode.h"
 #include "runtime/landlock.h"
 
@@ -570,6 +571,8 @@ int um_spec_decode(struct um_arena *a, const struct um_json *json, struct um_spe
 		r = check_whole(&d, s);
 	if (r >= 0)
 		r = um_landlock_decode(a, s, err);
+	if (r >= 0)
+		r = um_annotations_decode(s, err);
 	if (r < 0)
 		return r;
 	*ret = s;

@@ -188,6 +188,15 @@ struct um_spec_mempolicy {
 	cpu_set_t nodes; /* a set of memory nodes */
 };
 
+/* Annotations run.oci.*, see runtime/annotations.h. */
+struct um_spec_asked {
+	bool keep_groups;	     /* those of the caller, instead of additionalGids */
+	bool strict_seccomp;	     /* a call that the library does not know is an error */
+	const char *hooks_output[2]; /* files for stdout and stderr of hooks; NULL: ours */
+	const char *mount_context;   /* what mountLabel is called; NULL: context */
+	const char *pidfd_receiver;  /* a socket that gets a pidfd of the init; NULL: none */
+};
+
 struct um_spec {
 	const struct um_json *json; /* the document */
 	const char *oci_version;
@@ -202,6 +211,7 @@ struct um_spec {
 	struct um_spec_pair *annotations;
 	size_t n_annotations;
 	struct um_spec_landlock landlock;
+	struct um_spec_asked asked;
 
 	struct um_spec_ns ns[UM_NS_N];
 	struct um_spec_idmap *uid_map, *gid_map;

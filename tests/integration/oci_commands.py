@@ -259,7 +259,8 @@ def test_features_are_complete(box):
     assert l["mountExtensions"]["idmap"]["enabled"] is True
     assert "MPOL_INTERLEAVE" in l["memoryPolicy"]["modes"]
     assert "MPOL_F_STATIC_NODES" in l["memoryPolicy"]["flags"]
-    assert f["potentiallyUnsafeConfigAnnotations"] == ["org.umiak.landlock."]
+    assert f["potentiallyUnsafeConfigAnnotations"] == ["org.systemd.property.", "org.umiak.landlock.",
+                                                       "run.oci."]
     assert re.match(r"\d+\.\d+\.\d+$", f["annotations"]["io.github.seccomp.libseccomp.version"])
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What crun does, and its users rely on, where the specification leaves room."""
 import os
+import socket
 import stat
 import sys
 
@@ -147,6 +148,115 @@ def test_an_id_that_is_wrong_is_told_why(box):
                     (".", "dot"), ("..", "dot"), (".a", "dot"), ("", "empty"), ("x" * 256, "255")):
         r = box.oci("run", "--bundle", box.bundle, id)
         assert r.rc and "invalid container ID" in r.err and why in r.err, r
+
+
+# ---- hooks
+
+def hook(box, script, **more):
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], **more}
+
+
+def test_hooks_without_an_environment_get_the_callers(box):
+    said = box.path("said")
+    box.config["hooks"] = {"prestart": [hook(box, f"echo [$FROM_OUTSIDE] >>{said}")],
+                           "createContainer": [hook(box, f"echo [$FROM_OUTSIDE] >>{said}")],
+                           "createRuntime": [hook(box, f"echo [$FROM_OUTSIDE] >>{said}", env=["A=b"]),
+                                             hook(box, f"echo [$FROM_OUTSIDE] >>{said}", env=[])],
+                           "startContainer": [hook(box, "echo [$FROM_OUTSIDE] >/tmp/said")],
+                           "poststop": [hook(box, f"echo [$FROM_OUTSIDE] >>{said}")]}
+    box.run("true", ok=True, env=dict(os.environ, FROM_OUTSIDE="x"))
+    assert read(said).split() == ["[x]", "[]", "[]", "[x]", "[x]"], read(said)
+    assert read(box.root + "/tmp/said") == "[]\n"
+
+
+def test_a_poststart_hook_that_fails_destroys_the_container(box):
+    said = box.path("said")
+    box.config["hooks"] = {"poststart": [hook(box, "exit 3")],
+                           "poststop": [hook(box, f"echo gone >>{said}")]}
+    box.refused("hooks.poststart[0]", "exit status 3", script="sleep 100")
+    assert read(said) == "gone\n"
+    box.create()
+    r = box.oci("start", "c")
+    assert r.rc and "hooks.poststart[0]" in r.err, r
+    assert "does not exist" in box.oci("state", "c").err
+    assert not box.left(), box.left()
+    assert read(said) == "gone\ngone\n"
+
+
+# ---- annotations
+
+def test_the_output_of_hooks_goes_to_files(box):
+    out, err = box.path("out"), box.path("err")
+    box.config["annotations"] = {"run.oci.hooks.stdout": out, "run.oci.hooks.stderr": err}
+    kinds = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    box.config["hooks"] = {k: [hook(box, f"echo {k}; echo {k} >&2")] for k in kinds}
+    userns(box)  # whose root may not open them
+    r = box.run("echo mine; ls -l /proc/self/fd 2>/dev/null", ok=True)
+    assert r.out.startswith("mine\n") and out not in r.out and r.err == "", r
+    assert read(out).split() == list(kinds) == read(err).split(), (read(out), read(err))
+    assert os.stat(out).st_mode & 0o777 == 0o600
+    box.config["hooks"] = {}
+    assert out not in box.run("ls -l /proc/1/fd 2>/dev/null; true", ok=True).out
+    box.config["annotations"] = {"run.oci.hooks.stdout": "relative"}
+    box.refused("run.oci.hooks.stdout", "absolute")
+    box.config["annotations"] = {"run.oci.hooks.stderr": box.path("no", "folder")}
+    box.refused("run.oci.hooks.stderr")
+
+
+def test_the_callers_groups_stay(box):
+    groups = ["setpriv", "--groups", "7,8"]
+    box.process["user"]["additionalGids"] = [9]
+    box.save("cat", "/proc/self/status")
+    for annotations, want in (({}, {"9"}), ({"run.oci.keep_original_groups": "1"}, {"7", "8"})):
+        box.config["annotations"] = annotations
+        box.save()
+        out = sh(*groups, *box.argv("run", "--bundle", box.bundle, "c"))
+        got = next(l for l in out.splitlines() if l.startswith("Groups:")).split()[1:]
+        assert set(got) - {"0"} == want, (annotations, got)
+    box.up()
+    out = sh(*groups, *box.argv("exec", "c", "cat", "/proc/self/status"))
+    assert next(l for l in out.splitlines() if l.startswith("Groups:")).split()[1:] == ["7", "8"]
+
+
+def test_a_profile_with_an_unknown_call_can_be_refused(box):
+    box.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["getcwd", "no_such_call"], "action": "SCMP_ACT_ERRNO"}]}
+    box.run("true", ok=True)
+    box.config["annotations"] = {"run.oci.seccomp_fail_unknown_syscall": "1"}
+    box.refused("linux.seccomp.syscalls[0]", "no_such_call")
+
+
+def test_a_pidfd_for_who_annotates(box):
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(box.path("sock"))
+    s.listen(1)
+    s.settimeout(30)
+    box.config["annotations"] = {"run.oci.pidfd_receiver": box.path("sock")}
+    box.up()
+    fds = socket.recv_fds(s.accept()[0], 100, 1)[1]
+    pid = next(l for l in read(f"/proc/self/fdinfo/{fds[0]}").splitlines() if l.startswith("Pid:"))
+    assert int(pid.split()[1]) == box.state()["pid"], pid
+    os.close(fds[0])
+    box.oci("delete", "--force", "c", ok=True)
+    box.config["annotations"] = {"run.oci.pidfd_receiver": box.path("nobody")}
+    box.refused("run.oci.pidfd_receiver")
+
+
+def test_annotations_without_effect_are_told(box):
+    names = ["run.oci.handler", "run.oci.systemd.subgroup", "run.oci.systemd.force_cgroup_v1",
+             "run.oci.delegate-cgroup", "run.oci.seccomp.receiver", "run.oci.seccomp.plugins",
+             "run.oci.seccomp_bpf_data", "run.oci.new"]
+    box.config["annotations"] = {n: "1" for n in names + ["org.example.any"]}
+    r = box.run("true", ok=True)
+    for n in names:
+        assert f"warning: annotations.{n}: " in r.err, (n, r)
+    assert "example" not in r.err, r
+    box.config["annotations"] = {"run.oci.mount_context_type": "rootcontext"}
+    assert box.run("true", ok=True).err == ""
+    box.config["annotations"] = {"run.oci.mount_context_type": "other"}
+    box.refused("run.oci.mount_context_type", "other")
+    unsafe = json.loads(box.oci("features", ok=True).out)["potentiallyUnsafeConfigAnnotations"]
+    assert {"run.oci.", "org.systemd.property.", "org.umiak.landlock."} <= set(unsafe), unsafe
 
 
 main(globals())

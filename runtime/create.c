@@ -92,6 +92,29 @@ static void warn_mounts(const struct um_runtime *rt, const struct um_spec *s)
 	}
 }
 
+/* The same where cgroups are not mounted, but shown: all but a v2 tree in a namespace of its own.
+ */
+static void warn_cgroup_mounts(const struct um_runtime *rt, const struct um_creation *c)
+{
+	const struct um_spec *s = c->spec;
+	bool v2 = c->cgroups && c->cgroups->mode == UM_CGROUP_V2;
+	char text[200];
+
+	for (size_t i = 0; rt->warn && i < s->n_mounts; i++) {
+		const struct um_spec_mount *m = &s->mounts[i];
+		bool two = m->type && !strcmp(m->type, "cgroup2");
+
+		if (m->bind || m->remount || !m->data.n || !m->type ||
+		    (!two && strcmp(m->type, "cgroup")) ||
+		    (s->ns[UM_NS_CGROUP].present && (two || v2)))
+			continue;
+		snprintf(text, sizeof(text),
+			 "mounts[%zu]: options: \"%.100s\" has no effect on a mount of cgroups", i,
+			 m->data.v[0]);
+		rt->warn(rt->warn_data, text);
+	}
+}
+
 static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
 			     bool run, struct um_error *err)
 {
@@ -538,6 +561,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .rootfs = c->rootfs,
 			     .bundle = c->bundle,
 			     .preserve_fds = opts->preserve_fds,
+			     .listen_fds = opts->listen_fds,
 			     .no_pivot = opts->no_pivot,
 			     .no_new_keyring = opts->no_new_keyring,
 			     .die_with_parent = !opts->as_sibling,
@@ -549,6 +573,8 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	r = um_seccomp_check_names(c->spec, err);
 	if (r >= 0)
 		r = prepare(c, rt, opts, err);
+	if (r >= 0)
+		warn_cgroup_mounts(rt, c);
 	if (r >= 0)
 		r = um_seccomp_load(rt->root, um_json_path(c->spec->json, "linux.seccomp"),
 				    &c->spec->seccomp, &in.seccomp, err);

@@ -300,6 +300,8 @@ void um_init_main(struct um_init *in)
 		if (r >= 0)
 			r = um_process_home(in->arena, &in->spec->process);
 		if (r >= 0)
+			r = um_process_tell_fds(in->arena, &in->spec->process, in->listen_fds);
+		if (r >= 0)
 			r = um_process_find(&in->spec->process, path, sizeof(path), &err);
 	}
 	/* From here the socket's end says that the creator died. The signal would come as well when

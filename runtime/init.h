@@ -27,7 +27,7 @@ struct um_init {
 	const char *rootfs, *bundle;
 	const char *state_json;	  /* for the hooks that the init runs */
 	const char *seccomp_json; /* for the listener */
-	unsigned preserve_fds;
+	unsigned preserve_fds, listen_fds;
 	bool no_pivot, no_new_keyring;
 	bool die_with_parent; /* until it is ready */
 	bool setgroups_denied;

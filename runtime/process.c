@@ -268,10 +268,17 @@ static const char *env_of(const struct um_spec_process *p, const char *name)
 	return NULL;
 }
 
-static int executable(const char *path)
+/* A relative path begins at process.cwd, which need not be where we are yet. */
+static int executable(const struct um_spec_process *p, const char *name)
 {
+	bool relative = name[0] != '/';
+	char path[PATH_MAX];
 	struct stat st;
+	int r = um_io_path(path, sizeof(path), "%s%s%s", relative ? p->cwd : "",
+			   relative ? "/" : "", name);
 
+	if (r < 0)
+		return r;
 	if (stat(path, &st) < 0)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
@@ -288,7 +295,7 @@ int um_process_find(const struct um_spec_process *p, char *path, size_t size, st
 	if (strchr(name, '/')) {
 		r = um_io_path(path, size, "%s", name);
 		if (r >= 0)
-			r = executable(path);
+			r = executable(p, path);
 		if (r == -ENOENT || r == -ENOTDIR)
 			return um_error_set(err, r,
 					    "exec: \"%s\": stat %s: no such file or directory",
@@ -306,7 +313,7 @@ int um_process_find(const struct um_spec_process *p, char *path, size_t size, st
 		size_t len = strcspn(d, ":");
 
 		if (len && um_io_path(path, size, "%.*s/%s", (int)len, d, name) >= 0) {
-			r = executable(path);
+			r = executable(p, path);
 			if (r >= 0)
 				return 0;
 			denied = denied || r == -EACCES;
@@ -388,26 +395,38 @@ static FILE *open_passwd(void)
 	return fdopen(TAKE_FD(fd), "re");
 }
 
+static int add_env(struct um_arena *a, struct um_spec_process *p, char *entry)
+{
+	char **env = um_arena_zalloc(a, (p->env.n + 2) * sizeof(*env));
+
+	if (!env || !entry)
+		return -ENOMEM;
+	if (p->env.n)
+		memcpy(env, p->env.v, p->env.n * sizeof(*env));
+	env[p->env.n++] = entry;
+	p->env.v = env;
+	return 0;
+}
+
+int um_process_tell_fds(struct um_arena *a, struct um_spec_process *p, unsigned n)
+{
+	int r;
+
+	if (!n || env_of(p, "LISTEN_FDS") || env_of(p, "LISTEN_PID"))
+		return 0;
+	r = add_env(a, p, um_arena_printf(a, "LISTEN_FDS=%u", n));
+	return r < 0 ? r : add_env(a, p, um_arena_printf(a, "LISTEN_PID=%d", getpid()));
+}
+
 int um_process_home(struct um_arena *a, struct um_spec_process *p)
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	char home[512] = "/";
-	char **env;
 
 	if (env_of(p, "HOME"))
 		return 0;
 	f = open_passwd();
 	if (f)
 		um_user_home(f, p->uid, home, sizeof(home));
-	env = um_arena_zalloc(a, (p->env.n + 2) * sizeof(*env));
-	if (!env)
-		return -ENOMEM;
-	if (p->env.n)
-		memcpy(env, p->env.v, p->env.n * sizeof(*env));
-	env[p->env.n] = um_arena_printf(a, "HOME=%s", home);
-	if (!env[p->env.n])
-		return -ENOMEM;
-	p->env.v = env;
-	p->env.n++;
-	return 0;
+	return add_env(a, p, um_arena_printf(a, "HOME=%s", home));
 }

@@ -42,6 +42,8 @@ um_must_check int um_process_guard(struct um_error *err);
 void um_process_make_cwd(int root, const struct um_spec_process *p);
 /* Adds HOME from /etc/passwd of the root in use when env has none. Only a regular file is opened,
  * and no more than its first MiB is read. */
+/* LISTEN_FDS and LISTEN_PID of sd_listen_fds(3) for the calling process, unless they are there. */
+um_must_check int um_process_tell_fds(struct um_arena *a, struct um_spec_process *p, unsigned n);
 um_must_check int um_process_home(struct um_arena *a, struct um_spec_process *p);
 /* Back to default dispositions and an empty mask. */
 void um_process_reset_signals(void);

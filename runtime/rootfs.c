@@ -458,14 +458,13 @@ static int mount_cgroup2(struct um_rootfs *r, const struct um_spec_mount *mount,
 			 struct um_error *err)
 {
 	struct um_spec_mount m = *mount;
-	static const struct um_strv none;
 	_cleanup_close_ int mfd = -1;
 	int e;
 
 	cgroup_attrs(r, &m);
 	m.type = "cgroup2";
 	if (r->cgroup_ns) {
-		e = um_rootfs_new_fs("cgroup2", "cgroup", &none, false, 0, &mfd, err);
+		e = um_rootfs_new_fs("cgroup2", "cgroup", &m.data, false, 0, &mfd, err);
 		return e < 0 ? e : place(r, &m, mfd, err);
 	}
 	for (size_t i = 0; r->cg && i < r->cg->host->n; i++)

@@ -13,6 +13,10 @@
 #include "runtime/decode.h"
 #include "runtime/landlock.h"
 
+#ifndef SCHED_DEADLINE
+#define SCHED_DEADLINE 6
+#endif
+
 #define MAX_ID (INT64_C(4294967295) - 1) /* (uid_t)-1 means "leave it" */
 
 /* ---- root, mounts, hooks ---- */
@@ -275,6 +279,31 @@ static int decode_rlimits(struct um_decoder *d, const struct um_json *node, void
 	return r;
 }
 
+/* What sched_setattr(2) refuses with EINVAL and no word more. */
+static int check_deadline(struct um_decoder *d, const struct um_json *node,
+			  const struct um_spec_process *p)
+{
+	const uint64_t least = 1024, most = INT64_MAX;
+	const uint64_t end = p->sched_deadline, period = p->sched_period;
+
+	if (!um_json_get(node, "runtime"))
+		return um_decode_bad(d, "SCHED_DEADLINE requires runtime");
+	if (!um_json_get(node, "deadline"))
+		return um_decode_bad(d, "SCHED_DEADLINE requires deadline");
+	if (p->sched_runtime < least || p->sched_runtime > most)
+		return um_decode_bad(d,
+				     "SCHED_DEADLINE: runtime %llu must be between %llu and %llu",
+				     (unsigned long long)p->sched_runtime,
+				     (unsigned long long)least, (unsigned long long)most);
+	if (p->sched_runtime > end || end > most)
+		return um_decode_bad(d, "SCHED_DEADLINE: runtime %llu must be <= deadline %llu",
+				     (unsigned long long)p->sched_runtime, (unsigned long long)end);
+	if (period && end > period)
+		return um_decode_bad(d, "SCHED_DEADLINE: deadline %llu must be <= period %llu",
+				     (unsigned long long)end, (unsigned long long)period);
+	return 0;
+}
+
 static int decode_scheduler(struct um_decoder *d, const struct um_json *node, void *base)
 {
 	struct staging {
@@ -297,7 +326,7 @@ static int decode_scheduler(struct um_decoder *d, const struct um_json *node, vo
 		uint32_t policy;
 	} policies[] = {{"SCHED_OTHER", SCHED_OTHER}, {"SCHED_FIFO", SCHED_FIFO},
 			{"SCHED_RR", SCHED_RR},	      {"SCHED_BATCH", SCHED_BATCH},
-			{"SCHED_IDLE", SCHED_IDLE},   {"SCHED_DEADLINE", 6}};
+			{"SCHED_IDLE", SCHED_IDLE},   {"SCHED_DEADLINE", SCHED_DEADLINE}};
 	static const struct {
 		const char *name;
 		uint64_t flag;
@@ -326,7 +355,7 @@ static int decode_scheduler(struct um_decoder *d, const struct um_json *node, vo
 		p->sched_flags |= flags[k].flag;
 	}
 	p->has_scheduler = true;
-	return 0;
+	return p->sched_policy == SCHED_DEADLINE ? check_deadline(d, node, p) : 0;
 }
 
 static int decode_ioprio(struct um_decoder *d, const struct um_json *node, void *base)

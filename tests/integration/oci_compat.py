@@ -127,6 +127,43 @@ def test_a_missing_cwd_is_made_in_a_read_only_root(box):
     assert not os.path.exists(box.path("outside"))
 
 
+def test_a_relative_program_begins_at_cwd(box):
+    os.makedirs(box.root + "/work/bin")
+    with open(box.root + "/work/bin/tool", "w") as f:
+        f.write("#!/bin/sh\necho $0 in $PWD\n")
+    os.chmod(box.root + "/work/bin/tool", 0o755)
+    box.process["cwd"] = "/work"
+    for name in ("./bin/tool", "bin/tool", "../work/bin/tool", "/work/bin/tool"):
+        box.save(name)
+        r = box.oci("run", "--bundle", box.bundle, "c", ok=True)
+        assert r.out == f"{name} in /work\n", r
+    box.process["env"] = ["PATH=bin"]
+    box.save("tool")
+    assert box.oci("run", "--bundle", box.bundle, "c", ok=True).out == "bin/tool in /work\n"
+    box.process["env"] = ["PATH=/bin"]
+    box.save("./none")
+    r = box.oci("run", "--bundle", box.bundle, "c")
+    assert r.rc and "no such file or directory" in r.err, r
+    box.up()
+    assert box.oci("exec", "c", "./bin/tool", ok=True).out == "./bin/tool in /work\n"
+    assert box.oci("exec", "--cwd", "/work/bin", "c", "./tool", ok=True).out == \
+        "./tool in /work/bin\n"
+
+
+def test_a_device_rule_of_both_kinds_with_a_number(box):
+    for n, kind in (("c", "c"), ("b", "b")):
+        box.linux.setdefault("devices", []).append(
+            {"path": f"/dev/t-{n}", "type": kind, "major": 1, "minor": 5, "fileMode": 0o666})
+    rules = [{"allow": False, "access": "rwm"}, {"allow": True, "type": "a", "major": 1, "minor": 5,
+                                                 "access": "rw"}]
+    box.linux["resources"] = {"devices": rules}
+    r = box.run("head -c1 /dev/t-c | wc -c; head -c1 /dev/full | wc -c; head -c1 /dev/t-b", timeout=20)
+    assert "/dev/t-b: Operation not permitted" not in r.err, r
+    assert r.out.split()[0] == "1", r
+    rules[1]["minor"] = 6
+    assert "/dev/t-b: Operation not permitted" in box.run("head -c1 /dev/t-b").err
+
+
 def test_names_are_not_set_by_sysctl(box):
     box.linux["sysctl"] = {"kernel.hostname": "other"}
     box.refused("linux.sysctl", "kernel.hostname")
@@ -148,6 +185,72 @@ def test_an_id_that_is_wrong_is_told_why(box):
                     (".", "dot"), ("..", "dot"), (".a", "dot"), ("", "empty"), ("x" * 256, "255")):
         r = box.oci("run", "--bundle", box.bundle, id)
         assert r.rc and "invalid container ID" in r.err and why in r.err, r
+
+
+def test_deadlines_are_checked_by_name(box):
+    ok = {"policy": "SCHED_DEADLINE", "runtime": 10000000, "deadline": 20000000, "period": 20000000}
+    for change, words in (({"runtime": None}, ("requires runtime",)),
+                          ({"deadline": None}, ("requires deadline",)),
+                          ({"runtime": 0}, ("runtime 0", "between 1024")),
+                          ({"runtime": 1023}, ("runtime 1023", "between 1024")),
+                          ({"runtime": 1 << 63}, ("between 1024",)),
+                          ({"runtime": 30000000}, ("runtime", "<= deadline")),
+                          ({"deadline": 30000000}, ("deadline", "<= period"))):
+        box.process["scheduler"] = {k: v for k, v in {**ok, **change}.items() if v is not None}
+        box.refused("process.scheduler", "SCHED_DEADLINE", *words)
+
+
+def test_delete_by_a_regular_expression(box):
+    box.save(sh="sleep 100")
+    for id in ("web-1", "web-2", "other"):
+        box.linux["cgroupsPath"] = f"/{box.name}/{id}"
+        box.save()
+        box.oci("create", "--bundle", box.bundle, id, ok=True)
+    r = box.oci("delete", "--regex", "^web")
+    assert r.rc and "not stopped" in r.err, r
+    box.oci("delete", "--force", "--regex", "^web-[0-9]$", ok=True)
+    assert box.oci("list", "-q", ok=True).out.split() == ["other"]
+    box.oci("delete", "--force", "--regex", "nothing", ok=True)
+    r = box.oci("delete", "--force", "--regex", "a(")
+    assert r.rc and "--regex" in r.err, r
+    assert box.oci("delete", "--force", "--regex", "o", "other").rc
+    box.oci("delete", "--force", "--regex", "th", ok=True)
+    assert not box.oci("list", "-q", ok=True).out
+
+
+def test_options_of_cgroup_mounts_are_not_lost(box):
+    for m in box.config["mounts"]:
+        if m["type"] == "cgroup":
+            m["options"].append("no_such_option")
+    r = box.run("true")
+    if os.path.exists(f"{CGROUPS}/cgroup.controllers"):  # v2, in a cgroup namespace: the kernel's say
+        assert r.rc and "no_such_option" in r.err, r
+        box.ns("cgroup", remove=True)
+        r = box.run("true")
+    assert r.rc == 0 and 'warning: mounts[' in r.err and '"no_such_option" has no effect' in r.err, r
+
+
+def test_sockets_of_a_service_manager_reach_the_program(box):
+    def run(script, how, *flags):
+        box.save(sh=script)
+        with open(box.path("socket"), "w") as f:
+            f.write("socket\n")
+        with open(box.path("more"), "w") as f:
+            f.write("more\n")
+        cmd = how + ' exec "$@" 3<"$0/socket" 4<"$0/more"'
+        return sh("sh", "-c", cmd, box.dir, *box.argv("run", "--bundle", box.bundle, *flags, "c"),
+                  check=False)
+
+    say = "echo $LISTEN_FDS $LISTEN_PID $$; cat <&3; cat <&4"
+    assert run(say, "export LISTEN_FDS=1 LISTEN_PID=$$;").startswith("1 1 1\nsocket\n")
+    assert "more" not in run(say, "export LISTEN_FDS=1 LISTEN_PID=$$;")
+    assert run(say, "export LISTEN_FDS=1 LISTEN_PID=$$;", "--preserve-fds", "1") == \
+        "1 1 1\nsocket\nmore\n"
+    for how in ("export LISTEN_FDS=1;", "export LISTEN_FDS=1 LISTEN_PID=1;"):
+        out = run("echo [$LISTEN_FDS]; cat <&3", how)
+        assert out.startswith("[]\n") and "socket" not in out, out
+    assert "LISTEN_FDS" in run("true", "export LISTEN_FDS=x LISTEN_PID=$$;")
+    assert "descriptor 5 is not open" in run("true", "export LISTEN_FDS=3 LISTEN_PID=$$;")
 
 
 # ---- hooks

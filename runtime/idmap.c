@@ -191,6 +191,7 @@ static int idmapped(const struct um_spec *s, const struct um_spec_mount *m, cons
 	attr.userns_fd = (uint64_t)(made >= 0 ? made : user_ns);
 	mfd = um_sys_open_tree(AT_FDCWD, source,
 			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+				       (m->links & UM_LINK_SOURCE ? AT_SYMLINK_NOFOLLOW : 0) |
 				       (m->recursive ? AT_RECURSIVE : 0));
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "bind source %s", source);
@@ -216,6 +217,7 @@ static int source_outside(const struct um_spec_mount *m, const char *bundle)
 	um_why("mounts on %s: the source, while it can be reached", m->destination);
 	mfd = um_sys_open_tree(AT_FDCWD, source,
 			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+				       (m->links & UM_LINK_SOURCE ? AT_SYMLINK_NOFOLLOW : 0) |
 				       (m->recursive ? AT_RECURSIVE : 0));
 	if (mfd < 0 ||
 	    um_sys_mount_setattr(mfd, "", AT_EMPTY_PATH | AT_RECURSIVE, &slave, sizeof(slave)) < 0)

@@ -217,7 +217,32 @@ static int apply_propagation(const struct um_spec_mount *m, int mfd)
 	return r;
 }
 
-static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, struct um_error *err)
+static int find_target(const struct um_rootfs *r, const struct um_spec_mount *m, bool directory,
+		       int *ret, struct um_error *err)
+{
+	_cleanup_close_ int parent = -1;
+	char name[NAME_MAX + 1];
+	struct statfs fs;
+	int e;
+
+	if (m->links & UM_LINK_DESTINATION) {
+		e = um_resolve_parent(r->fd, m->destination, name, sizeof(name), &parent, err);
+		if (e < 0)
+			return e;
+		/* over /proc/self: what reads there would be led astray */
+		if (fstatfs(parent, &fs) < 0 || fs.f_type == PROC_SUPER_MAGIC)
+			return um_error_set(err, -EPERM, "dest-nofollow: not in a procfs");
+		*ret = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (*ret >= 0)
+			return 0;
+		if (errno != ENOENT)
+			return um_error_errno(err, -errno, "open %s", m->destination);
+	}
+	return um_resolve_create(r->fd, m->destination, directory, ret, err);
+}
+
+int um_rootfs_place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd,
+		    struct um_error *err)
 {
 	bool defer = m->read_only && m->type && !strcmp(m->type, "tmpfs");
 	_cleanup_close_ int target = -1;
@@ -226,7 +251,7 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 
 	if (fstat(mfd, &st) < 0)
 		return um_error_errno(err, -errno, "stat the mount");
-	e = um_resolve_create(r->fd, m->destination, S_ISDIR(st.st_mode), &target, err);
+	e = find_target(r, m, S_ISDIR(st.st_mode), &target, err);
 	if (e < 0)
 		return e;
 	/* the container's root is what lies beneath: nobody would ever see such a mount */
@@ -260,30 +285,6 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 			return um_error_errno(err, -errno, "dup");
 	}
 	return 0;
-}
-
-static int mount_bind(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
-{
-	_cleanup_close_ int mfd = -1;
-	size_t index = (size_t)(m - r->spec->mounts);
-	char source[PATH_MAX];
-	int e;
-
-	if (r->mount_fds && r->mount_fds[index] >= 0) {
-		mfd = fcntl(r->mount_fds[index], F_DUPFD_CLOEXEC, 3);
-		return mfd < 0 ? um_error_errno(err, -errno, "dup") : place(r, m, mfd, err);
-	}
-	e = um_io_path(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : r->bundle,
-		       m->source[0] == '/' ? "" : "/", m->source);
-
-	if (e < 0)
-		return um_error_errno(err, e, "source");
-	mfd = um_sys_open_tree(AT_FDCWD, source,
-			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
-				       (m->recursive ? AT_RECURSIVE : 0));
-	if (mfd < 0)
-		return um_error_errno(err, -errno, "bind source %s", source);
-	return place(r, m, mfd, err);
 }
 
 /* Superblocks that others share, or that live in memory, stay writable: the mount is what becomes
@@ -422,7 +423,7 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, stru
 		mfd = host_sysfs();
 	if (mfd < 0)
 		return um_error_move(err, &first);
-	e = place(r, m, mfd, err);
+	e = um_rootfs_place(r, m, mfd, err);
 	/* A procfs of our own costs as much again, and the end of a mount costs more than that: the
 	 * container's, held by its descriptor, does as well. */
 	if (e >= 0 && r->proc_fd < 0 && !strcmp(m->type, "proc") && !m->read_only && !m->data.n)
@@ -465,14 +466,14 @@ static int mount_cgroup2(struct um_rootfs *r, const struct um_spec_mount *mount,
 	m.type = "cgroup2";
 	if (r->cgroup_ns) {
 		e = um_rootfs_new_fs("cgroup2", "cgroup", &m.data, false, 0, &mfd, err);
-		return e < 0 ? e : place(r, &m, mfd, err);
+		return e < 0 ? e : um_rootfs_place(r, &m, mfd, err);
 	}
 	for (size_t i = 0; r->cg && i < r->cg->host->n; i++)
 		if (r->cg->host->h[i].v2) {
 			mfd = cgroup_tree(r, &r->cg->host->h[i]);
 			if (mfd < 0)
 				return um_error_errno(err, mfd, "cgroup2");
-			return place(r, &m, mfd, err);
+			return um_rootfs_place(r, &m, mfd, err);
 		}
 	return um_error_set(err, -EOPNOTSUPP, "cgroup2: this host has no cgroup v2");
 }
@@ -491,7 +492,7 @@ static int mount_cgroup1(struct um_rootfs *r, const struct um_spec_mount *mount,
 		return e;
 	cgroup_attrs(r, &top);
 	top.type = "tmpfs";
-	e = place(r, &top, mfd, err);
+	e = um_rootfs_place(r, &top, mfd, err);
 	if (e < 0)
 		return e;
 	for (size_t i = 0; i < r->cg->host->n; i++) {
@@ -514,7 +515,7 @@ static int mount_cgroup1(struct um_rootfs *r, const struct um_spec_mount *mount,
 		tree = cgroup_tree(r, h);
 		if (tree < 0)
 			return um_error_errno(err, tree, "cgroup %s", name);
-		e = place(r, &m, tree, err);
+		e = um_rootfs_place(r, &m, tree, err);
 		if (e < 0)
 			return e;
 	}
@@ -534,7 +535,7 @@ static int mount_host_cgroups(struct um_rootfs *r, const struct um_spec_mount *m
 	m.type = "cgroup";
 	m.rec_attr_set |= MOUNT_ATTR_RDONLY;
 	m.attr_clr = m.rec_attr_clr = 0; /* what the host has locked stays */
-	return place(r, &m, mfd, err);
+	return um_rootfs_place(r, &m, mfd, err);
 }
 
 static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
@@ -546,7 +547,7 @@ static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct 
 		return e < 0 ? um_error_errno(err, e, "remount") : 0;
 	}
 	if (m->bind)
-		return mount_bind(r, m, err);
+		return um_rootfs_bind(r, m, err);
 	if (!strcmp(m->type, "cgroup")) {
 		if (!r->cg)
 			return mount_host_cgroups(r, m, err);

@@ -62,6 +62,9 @@ static int check_mount_kind(struct um_decoder *d, struct um_spec_mount *m)
 			d, "uidMappings, idmap and ridmap are supported for bind mounts only");
 	if (m->tmpcopyup && (m->bind || m->remount || strcmp(m->type, "tmpfs")))
 		return um_decode_bad(d, "options: tmpcopyup is for tmpfs");
+	if (m->links && (!m->bind || m->remount))
+		return um_decode_bad(d, "options: copy-symlink, src-nofollow and dest-nofollow are "
+					"for bind mounts");
 	if (m->iversion && (m->bind || m->remount))
 		return um_decode_bad(d, "options: \"iversion\" has no meaning for a bind mount");
 	return 0;

@@ -29,6 +29,13 @@ struct um_spec_idmap {
 	uint32_t container_id, host_id, size;
 };
 
+/* Symbolic links at the ends of a bind mount, as crun has it. */
+enum {
+	UM_LINK_COPY = 1,	 /* a source that is one is made anew, not mounted */
+	UM_LINK_SOURCE = 2,	 /* the link itself is mounted */
+	UM_LINK_DESTINATION = 4, /* it is mounted over the link itself */
+};
+
 struct um_spec_mount {
 	const char *destination, *type, *source;
 	/* from the options: MOUNT_ATTR_*, for this mount and for all beneath it */
@@ -36,6 +43,7 @@ struct um_spec_mount {
 	uint64_t propagation, rec_propagation; /* MS_SHARED ... or 0 */
 	bool bind, recursive, remount, read_only, tmpcopyup, iversion;
 	bool idmap, idmap_recursive;
+	unsigned links;				 /* UM_LINK_* */
 	struct um_spec_idmap *uid_map, *gid_map; /* with idmap; absent: the user namespace's */
 	size_t n_uid_map, n_gid_map;
 	struct um_strv data; /* for the file system */

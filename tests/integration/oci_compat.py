@@ -94,6 +94,49 @@ def test_cgroups_beneath_the_hosts_sysfs_are_read_only(box):
         assert ("ro" in found["/sys"][5].split(",")) == ("ro" in opts), found["/sys"]
 
 
+def test_links_at_the_ends_of_a_bind_mount(box):
+    """copy-symlink, src-nofollow and dest-nofollow, as crun has them."""
+    os.mkdir(box.path("host"))
+    for name, to in (("link", "file"), ("dangling", "/no/where")):
+        os.symlink(to, box.path("host", name))
+    with open(box.path("host", "file"), "w") as f:
+        f.write("host\n")
+    with open(box.root + "/target", "w") as f:
+        f.write("target\n")
+    os.symlink("target", box.root + "/here")
+    look = "readlink /mnt/l; readlink /mnt/d; readlink /here; cat /target"
+    kept = box.config["mounts"]
+    for ns in (False, True):
+        if ns:
+            userns(box)
+        box.config["mounts"] = list(kept)
+        box.mount("/mnt/d", "bind", box.path("host", "dangling"), "rbind", "copy-symlink")
+        box.mount("/mnt/l", "bind", box.path("host", "link"), "rbind", "copy-symlink")
+        for again in range(2):  # it is there by then
+            assert box.run(look, ok=True).out == "file\n/no/where\ntarget\ntarget\n"
+        box.config["mounts"][-1]["source"] = box.path("host", "dangling")
+        box.refused("copy-symlink")
+        box.config["mounts"] = list(kept)
+        box.mount("/here", "bind", box.path("host", "link"), "bind", "dest-nofollow", "src-nofollow")
+        assert box.run(look, ok=True).out.endswith("\nfile\ntarget\n")
+        box.config["mounts"][-1]["options"] = ["bind", "dest-nofollow"]
+        r = box.run("readlink /here; cat /here /target", ok=True)
+        assert r.out == "host\ntarget\n", r
+        box.config["mounts"][-1]["options"] = ["bind"]
+        assert box.run("cat /target", ok=True).out == "host\n"
+    box.config["mounts"] = list(kept)
+    box.mount("/proc/self", "bind", box.path("host", "link"), "bind", "dest-nofollow", "src-nofollow")
+    box.refused("/proc/self", "procfs")
+    os.symlink(box.path("outside"), box.root + "/out")
+    box.config["mounts"] = list(kept)
+    box.mount("/out/l", "bind", box.path("host", "link"), "bind", "copy-symlink")
+    box.run("true", ok=True)
+    assert not os.path.lexists(box.path("outside"))
+    box.config["mounts"] = list(kept)
+    box.mount("/mnt/t", "tmpfs", "tmpfs", "dest-nofollow")
+    box.refused("dest-nofollow", "bind")
+
+
 # ---- user namespaces
 
 def test_a_user_namespace_without_mappings_maps_the_caller(box):
@@ -198,6 +241,15 @@ def test_deadlines_are_checked_by_name(box):
                           ({"deadline": 30000000}, ("deadline", "<= period"))):
         box.process["scheduler"] = {k: v for k, v in {**ok, **change}.items() if v is not None}
         box.refused("process.scheduler", "SCHED_DEADLINE", *words)
+
+
+def test_logs_are_files(box):
+    for kind in ("journald:me", "syslog:me", "invalid:/path"):
+        r = box.oci("--log", kind, "list")
+        assert r.rc and "--log" in r.err and kind in r.err, r
+    for name in (f"file:{box.path('a')}", box.path("b:c")):
+        box.oci("--log", name, "state", "none")
+    assert "does not exist" in read(box.path("a")) and "does not exist" in read(box.path("b:c"))
 
 
 def test_delete_by_a_regular_expression(box):

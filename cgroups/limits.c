@@ -337,16 +337,27 @@ static int apply_files(const struct um_cgroup *cg, const struct um_cgroup_limits
 	}
 	for (size_t i = 0; i < l->n_unified; i++) {
 		const char *key = l->unified[i].key;
+		size_t dot = strcspn(key, ".");
 
 		if (strchr(key, '/') || !strncmp(key, "cgroup.", 7) || !*key)
 			return um_error_set(err, -EINVAL, "unified: \"%s\" is not allowed", key);
 		if (v2 < 0)
 			return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 						   "unified: this host has no cgroup v2");
+		if (!dot || !key[dot] || !key[dot + 1])
+			return um_error_set(err, -EINVAL,
+					    "unified: \"%s\" is not of the form CONTROLLER.FILE",
+					    key);
 		r = um_io_write_value(cg->fds[v2], key, l->unified[i].value);
+		if (r == -ENOENT)
+			return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+						   "unified: there is no \"%s\" in cgroup %s: "
+						   "cgroup controller %.*s is not enabled, or has "
+						   "no such file",
+						   key, cg->path, (int)dot, key);
 		if (r < 0)
-			return um_error_errno(err, r == -ENOENT ? -EOPNOTSUPP : r,
-					      "unified: write \"%s\" of cgroup %s", key, cg->path);
+			return um_error_errno(err, r, "unified: write \"%s\" of cgroup %s", key,
+					      cg->path);
 	}
 	return 0;
 }

@@ -139,7 +139,7 @@ int um_console_become(int slave, struct um_error *err)
 	return 0;
 }
 
-int um_console_send_pidfd(const char *path, int pidfd, struct um_error *err)
+int um_console_send_pidfd(const char *path, const char *what, int pidfd, struct um_error *err)
 {
 	_cleanup_close_ int fd = -1;
 	int r;
@@ -148,9 +148,9 @@ int um_console_send_pidfd(const char *path, int pidfd, struct um_error *err)
 		return 0;
 	r = um_console_connect(path, &fd, err);
 	if (r < 0)
-		return um_error_wrap(err, r, "--pidfd-socket");
+		return um_error_wrap(err, r, "%s", what);
 	r = um_console_send_fd(fd, pidfd, "pidfd");
-	return r < 0 ? um_error_errno(err, r, "--pidfd-socket: send to %s", path) : 0;
+	return r < 0 ? um_error_errno(err, r, "%s: send to %s", what, path) : 0;
 }
 
 static int mount_console(struct um_rootfs *r, int slave, struct um_error *err)

@@ -23,7 +23,8 @@ um_must_check int um_console_relay(int master, int done_fd, struct um_error *err
 
 /* Sends @fd with @text, which is not empty, over a connected Unix socket. 0 or negative errno. */
 int um_console_send_fd(int socket_fd, int fd, const char *text);
-/* Connects to @path (NULL: nothing is asked for) and sends it a pidfd. */
-um_must_check int um_console_send_pidfd(const char *path, int pidfd, struct um_error *err);
+/* Connects to @path (NULL: nothing is asked for) and sends it a pidfd. @what: who asks. */
+um_must_check int um_console_send_pidfd(const char *path, const char *what, int pidfd,
+					struct um_error *err);
 
 #endif

@@ -18,6 +18,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/num.h"
+#include "runtime/annotations.h"
 #include "runtime/console.h"
 #include "runtime/explain.h"
 #include "runtime/hooks.h"
@@ -87,6 +88,29 @@ static void warn_mounts(const struct um_runtime *rt, const struct um_spec *s)
 		snprintf(text, sizeof(text),
 			 "mounts[%zu]: options: \"%.100s\" has no effect on a bind mount", i,
 			 s->mounts[i].data.v[0]);
+		rt->warn(rt->warn_data, text);
+	}
+}
+
+/* The same where cgroups are not mounted, but shown: all but a v2 tree in a namespace of its own.
+ */
+static void warn_cgroup_mounts(const struct um_runtime *rt, const struct um_creation *c)
+{
+	const struct um_spec *s = c->spec;
+	bool v2 = c->cgroups && c->cgroups->mode == UM_CGROUP_V2;
+	char text[200];
+
+	for (size_t i = 0; rt->warn && i < s->n_mounts; i++) {
+		const struct um_spec_mount *m = &s->mounts[i];
+		bool two = m->type && !strcmp(m->type, "cgroup2");
+
+		if (m->bind || m->remount || !m->data.n || !m->type ||
+		    (!two && strcmp(m->type, "cgroup")) ||
+		    (s->ns[UM_NS_CGROUP].present && (two || v2)))
+			continue;
+		snprintf(text, sizeof(text),
+			 "mounts[%zu]: options: \"%.100s\" has no effect on a mount of cgroups", i,
+			 m->data.v[0]);
 		rt->warn(rt->warn_data, text);
 	}
 }
@@ -383,10 +407,11 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 		r = um_state_hook_json(c->arena, c->state.id, "created", c->state.pid, c->bundle,
 				       c->spec, &json);
 		if (r >= 0)
-			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json, err);
+			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json,
+					 &in->hooks_output, err);
 		if (r >= 0)
 			r = um_hooks_run(&c->spec->hooks[UM_HOOK_CREATE_RUNTIME], "createRuntime",
-					 json, err);
+					 json, &in->hooks_output, err);
 		if (r >= 0)
 			r = um_sync_send(c->sync_fd, UM_SYNC_CONTINUE, NULL);
 	}
@@ -440,6 +465,14 @@ static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
 			 cap < 0 ? "known" : "ours to give");
 		rt->warn(rt->warn_data, text);
 	}
+}
+
+static void warn_maps(const struct um_runtime *rt, const struct um_spec *s)
+{
+	if (rt->warn && s->ns[UM_NS_USER].present && !s->ns[UM_NS_USER].path &&
+	    !um_json_path(s->json, "linux.uidMappings"))
+		rt->warn(rt->warn_data, "linux.uidMappings: there are none, so that id 0 alone is "
+					"mapped, to the caller");
 }
 
 static int name_cgroup(struct um_creation *c, struct um_error *err)
@@ -524,9 +557,11 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .seccomp_fd = -1,
 			     .proc_fd = -1,
 			     .console_fd = console_fd,
+			     .hooks_output = UM_HOOKS_OUTPUT_NONE,
 			     .rootfs = c->rootfs,
 			     .bundle = c->bundle,
 			     .preserve_fds = opts->preserve_fds,
+			     .listen_fds = opts->listen_fds,
 			     .no_pivot = opts->no_pivot,
 			     .no_new_keyring = opts->no_new_keyring,
 			     .die_with_parent = !opts->as_sibling,
@@ -535,7 +570,11 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 
 	for (int i = 0; i < UM_NS_N; i++)
 		in.ns_fds[i] = -1;
-	r = prepare(c, rt, opts, err);
+	r = um_seccomp_check_names(c->spec, err);
+	if (r >= 0)
+		r = prepare(c, rt, opts, err);
+	if (r >= 0)
+		warn_cgroup_mounts(rt, c);
 	if (r >= 0)
 		r = um_seccomp_load(rt->root, um_json_path(c->spec->json, "linux.seccomp"),
 				    &c->spec->seccomp, &in.seccomp, err);
@@ -546,6 +585,8 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	if (r >= 0)
 		r = um_idmap_mounts(c->arena, c->spec, c->bundle, in.ns_fds[UM_NS_USER],
 				    &in.mount_fds, err);
+	if (r >= 0)
+		r = um_hooks_open_output(c->spec, &in.hooks_output, err);
 	if (r >= 0 && !run)
 		r = listen_for_start(c->dir, &in.start_fd, err);
 	if (r >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -559,6 +600,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	}
 	um_seccomp_release(&in.seccomp);
 	um_close(in.seccomp_fd);
+	um_hooks_output_release(&in.hooks_output);
 	for (size_t i = 0; in.mount_fds && i < c->spec->n_mounts; i++)
 		um_close(in.mount_fds[i]);
 	for (int i = 0; i < UM_NS_N; i++)
@@ -573,7 +615,10 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	if (r >= 0)
 		r = write_pid_file(opts, c->state.pid, err);
 	if (r >= 0)
-		r = um_console_send_pidfd(opts->pidfd_socket, c->pidfd, err);
+		r = um_console_send_pidfd(opts->pidfd_socket, "--pidfd-socket", c->pidfd, err);
+	if (r >= 0)
+		r = um_console_send_pidfd(c->spec->asked.pidfd_receiver,
+					  "annotations.run.oci.pidfd_receiver", c->pidfd, err);
 	return r;
 }
 
@@ -598,6 +643,8 @@ int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 		return r;
 	warn_caps(rt, c->spec);
 	warn_mounts(rt, c->spec);
+	warn_maps(rt, c->spec);
+	um_annotations_warn(rt, c->spec);
 	r = um_state_make(rt, opts->id, &c->dir, err);
 	if (r < 0)
 		return r;

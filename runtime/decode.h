@@ -78,6 +78,7 @@ void um_decode_pop(struct um_decoder *d, size_t mark);
 um_must_check int um_decode_linux(struct um_decoder *d, const struct um_json *node, void *spec);
 um_must_check int um_decode_resources(struct um_decoder *d, const struct um_json *node, void *spec);
 um_must_check int um_decode_seccomp(struct um_decoder *d, const struct um_json *node, void *spec);
+um_must_check int um_decode_mempolicy(struct um_decoder *d, const struct um_json *node, void *spec);
 um_must_check int um_decode_process(struct um_decoder *d, const struct um_json *node, void *proc);
 um_must_check int um_decode_idmap(struct um_decoder *d, const struct um_json *node, void *idmap);
 um_must_check int um_decode_mount(struct um_decoder *d, const struct um_json *node, void *mount);

@@ -4,6 +4,7 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -53,6 +54,7 @@ static int bind_device(int parent, const char *name, const struct um_spec_device
 {
 	_cleanup_close_ int mfd =
 		um_sys_open_tree(AT_FDCWD, d->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	struct mount_attr plain = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC};
 	_cleanup_close_ int file = -1;
 	struct stat st;
 	int e;
@@ -65,7 +67,9 @@ static int bind_device(int parent, const char *name, const struct um_spec_device
 	file = um_resolve_file(parent, name, 0644);
 	if (file < 0)
 		return um_error_errno(err, file, "create %s", d->path);
-	e = um_rootfs_attach(mfd, file);
+	e = um_rootfs_set_attr(mfd, 0, &plain);
+	if (e >= 0)
+		e = um_rootfs_attach(mfd, file);
 	return e < 0 ? um_error_errno(err, e, "mount device %s", d->path) : 0;
 }
 

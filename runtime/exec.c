@@ -20,6 +20,7 @@
 #include "runtime/explain.h"
 #include "runtime/landlock.h"
 #include "runtime/lsm.h"
+#include "runtime/mempolicy.h"
 #include "runtime/process.h"
 #include "runtime/resolve.h"
 #include "runtime/rootfs.h"
@@ -279,7 +280,8 @@ static void child(struct exec *x)
 					 .listener = &x->listener,
 					 .landlock = &x->spec->landlock,
 					 .preserve_fds = x->preserve_fds,
-					 .setgroups_allowed = x->setgroups_allowed};
+					 .setgroups_allowed = x->setgroups_allowed,
+					 .keep_groups = x->spec->asked.keep_groups};
 	int r, report = x->child_sync_fd;
 
 	um_explain_child("exec", 0);
@@ -304,6 +306,8 @@ static void child(struct exec *x)
 	x->console_fd = um_close(x->console_fd);
 	if (r >= 0)
 		r = um_process_limits(&x->process, &err);
+	if (r >= 0)
+		r = um_mempolicy_set(&x->spec->mempolicy, &err);
 	if (r >= 0)
 		r = um_process_home(x->arena, &x->process);
 	if (r >= 0)
@@ -498,7 +502,7 @@ static int run(struct exec *x, const struct um_runtime_exec *o, struct um_error 
 	if (r >= 0)
 		r = pid_file(o->pid_file, x->pid, err);
 	if (r >= 0)
-		r = um_console_send_pidfd(o->pidfd_socket, x->pidfd, err);
+		r = um_console_send_pidfd(o->pidfd_socket, "--pidfd-socket", x->pidfd, err);
 	if (r < 0 || o->detach)
 		return r;
 	if (local < 0)

@@ -13,7 +13,30 @@
 #include "runtime/process.h"
 #include "runtime/sys.h"
 
-static void child(const struct um_spec_hook *h, int input)
+int um_hooks_open_output(const struct um_spec *s, struct um_hooks_output *ret, struct um_error *err)
+{
+	for (int i = 0; i < 2; i++) {
+		const char *path = s->asked.hooks_output[i];
+
+		if (!path)
+			continue;
+		um_why("annotations: where the output of hooks is to go");
+		ret->fd[i] = um_sys_create(
+			AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+		if (ret->fd[i] < 0)
+			return um_error_errno(err, -errno, "annotations.run.oci.hooks.%s: %s",
+					      i ? "stderr" : "stdout", path);
+	}
+	return 0;
+}
+
+void um_hooks_output_release(struct um_hooks_output *o)
+{
+	for (int i = 0; i < 2; i++)
+		o->fd[i] = um_close(o->fd[i]);
+}
+
+static void child(const struct um_spec_hook *h, int input, const struct um_hooks_output *output)
 {
 	static char *const empty[] = {NULL};
 	char *args[] = {(char *)(uintptr_t)h->path, NULL};
@@ -23,9 +46,16 @@ static void child(const struct um_spec_hook *h, int input)
 	um_explain_child("hook", 0);
 	um_process_reset_signals();
 	um_sys_setsid(); /* a time-out kills the whole group */
+	for (int i = 0; i < 2; i++)
+		if (output->fd[i] >= 0 && um_sys_dup2(output->fd[i], 1 + i) < 0)
+			_exit(127);
 	if (um_sys_dup2(input, 0) < 0 || um_process_keep_fds(0, keep, 1, NULL) < 0)
 		_exit(127);
-	um_sys_execve(h->path, h->args.n ? h->args.v : args, h->env.v ? h->env.v : empty);
+	/* who names none gets ours, as from crun and runc */
+	um_sys_execve(h->path, h->args.n ? h->args.v : args,
+		      h->env.v	? h->env.v
+		      : environ ? environ
+				: empty);
 	_exit(127);
 }
 
@@ -41,7 +71,8 @@ static int input_of(const char *text)
 	return fd;
 }
 
-static int run_one(const struct um_spec_hook *h, const char *state_json, struct um_error *err)
+static int run_one(const struct um_spec_hook *h, const char *state_json,
+		   const struct um_hooks_output *output, struct um_error *err)
 {
 	_cleanup_close_ int input = input_of(state_json), pidfd = -1;
 	struct clone_args args = {
@@ -56,7 +87,7 @@ static int run_one(const struct um_spec_hook *h, const char *state_json, struct 
 	if (pid < 0)
 		return um_error_errno(err, -errno, "clone");
 	if (!pid)
-		child(h, input);
+		child(h, input, output);
 	p = (struct pollfd){.fd = pidfd, .events = POLLIN};
 	if (h->timeout_sec) {
 		int64_t end =
@@ -93,13 +124,13 @@ static int run_one(const struct um_spec_hook *h, const char *state_json, struct 
 }
 
 int um_hooks_run(const struct um_spec_hooks *hooks, const char *kind, const char *state_json,
-		 struct um_error *err)
+		 const struct um_hooks_output *output, struct um_error *err)
 {
 	for (size_t i = 0; i < hooks->n; i++) {
 		int r;
 
 		um_why("hooks.%s[%zu]: a program of the caller's", kind, i);
-		r = run_one(&hooks->v[i], state_json, err);
+		r = run_one(&hooks->v[i], state_json, output, err);
 
 		if (r < 0)
 			return um_error_wrap(err, r, "hooks.%s[%zu]", kind, i);

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/personality.h>
@@ -20,6 +21,7 @@
 #include "runtime/explain.h"
 #include "runtime/hooks.h"
 #include "runtime/lsm.h"
+#include "runtime/mempolicy.h"
 #include "runtime/process.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
@@ -153,9 +155,11 @@ static int set_up(struct um_init *in, struct um_error *err)
 		r = runtime_hooks(in, err);
 	if (r >= 0)
 		r = um_hooks_run(&in->spec->hooks[UM_HOOK_CREATE_CONTAINER], "createContainer",
-				 in->state_json, err);
+				 in->state_json, &in->hooks_output, err);
 	if (r >= 0 && in->spec->process.terminal && in->spec->has_process)
 		r = um_console_init(&root, &in->spec->process, in->console_fd, true, err);
+	if (r >= 0 && in->spec->has_process)
+		um_process_make_cwd(root.fd, &in->spec->process);
 	if (r >= 0)
 		r = um_rootfs_sysctl(&root, err);
 	if (r >= 0)
@@ -207,14 +211,17 @@ static int run_program(struct um_init *in, struct um_error *err)
 					       .listener = &listener,
 					       .landlock = &in->spec->landlock,
 					       .preserve_fds = in->preserve_fds,
-					       .setgroups_allowed = !in->setgroups_denied};
+					       .setgroups_allowed = !in->setgroups_denied,
+					       .keep_groups = in->spec->asked.keep_groups};
 	int r;
 
 	if (!in->spec->has_process)
 		return um_error_set(err, -EINVAL, "process: is not set, and start needs it");
+	clearenv(); /* these hooks are programs of the container: the caller's is not for them */
 	r = um_hooks_run(&in->spec->hooks[UM_HOOK_START_CONTAINER], "startContainer",
-			 in->state_json, err);
+			 in->state_json, &in->hooks_output, err);
 
+	um_hooks_output_release(&in->hooks_output);
 	/* not before the hooks, which would get it */
 	if (r >= 0 && in->proc_fd >= 0)
 		r = um_lsm_set(&in->spec->process, in->proc_fd, err);
@@ -275,8 +282,11 @@ void um_init_main(struct um_init *in)
 		r = um_process_guard(&err);
 	if (r >= 0)
 		r = set_up(in, &err);
+	if (!in->spec->hooks[UM_HOOK_START_CONTAINER].n)
+		um_hooks_output_release(&in->hooks_output); /* files of the host */
 	if (r >= 0) {
-		const int keep[] = {in->sync_fd, in->start_fd, in->seccomp_fd, in->proc_fd,
+		const int keep[] = {in->sync_fd,    in->start_fd,	    in->seccomp_fd,
+				    in->proc_fd,    in->hooks_output.fd[0], in->hooks_output.fd[1],
 				    um_explain_fd()};
 
 		um_why("nothing of the host is open any more when paths of the container are used "
@@ -284,10 +294,13 @@ void um_init_main(struct um_init *in)
 		r = um_process_keep_fds(in->preserve_fds, keep, UM_ARRAY_LEN(keep), &err);
 	}
 	if (r >= 0 && in->spec->has_process) {
-		um_process_make_cwd(&in->spec->process);
 		r = um_process_limits(&in->spec->process, &err);
 		if (r >= 0)
+			r = um_mempolicy_set(&in->spec->mempolicy, &err);
+		if (r >= 0)
 			r = um_process_home(in->arena, &in->spec->process);
+		if (r >= 0)
+			r = um_process_tell_fds(in->arena, &in->spec->process, in->listen_fds);
 		if (r >= 0)
 			r = um_process_find(&in->spec->process, path, sizeof(path), &err);
 	}

@@ -2,6 +2,7 @@
 #ifndef UM_RUNTIME_INIT_H
 #define UM_RUNTIME_INIT_H
 
+#include "runtime/hooks.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp.h"
 #include "runtime/spec.h"
@@ -22,10 +23,11 @@ struct um_init {
 	int *mount_fds;	     /* one for each mount, see um_idmap_mounts(); or NULL */
 	int proc_fd;	     /* for security labels; -1: none are set */
 	int ns_fds[UM_NS_N]; /* namespaces to join, -1 */
+	struct um_hooks_output hooks_output;
 	const char *rootfs, *bundle;
 	const char *state_json;	  /* for the hooks that the init runs */
 	const char *seccomp_json; /* for the listener */
-	unsigned preserve_fds;
+	unsigned preserve_fds, listen_fds;
 	bool no_pivot, no_new_keyring;
 	bool die_with_parent; /* until it is ready */
 	bool setgroups_denied;

@@ -22,6 +22,7 @@
 int um_runtime_run_hooks(int dir, const struct um_runtime_state *s, struct um_arena *a,
 			 enum um_hook_kind kind, const char *status, struct um_error *err)
 {
+	_cleanup_(um_hooks_output_release) struct um_hooks_output output = UM_HOOKS_OUTPUT_NONE;
 	struct um_spec *spec;
 	const char *json;
 	int r = um_spec_load(a, dir, "config.json", &spec, err);
@@ -29,7 +30,11 @@ int um_runtime_run_hooks(int dir, const struct um_runtime_state *s, struct um_ar
 	if (r < 0 || !spec->hooks[kind].n)
 		return r;
 	r = um_state_hook_json(a, s->id, status, s->pid, s->bundle, spec, &json);
-	return r < 0 ? r : um_hooks_run(&spec->hooks[kind], um_spec_hook_name(kind), json, err);
+	if (r >= 0)
+		r = um_hooks_open_output(spec, &output, err);
+	return r < 0 ? r
+		     : um_hooks_run(&spec->hooks[kind], um_spec_hook_name(kind), json, &output,
+				    err);
 }
 
 static int connect_start(int dir, int *ret, struct um_error *err)
@@ -57,28 +62,29 @@ static void await_death(const struct um_runtime_state *s)
 		poll(&p, 1, DEATH_WAIT_MS);
 }
 
-int um_runtime_start(const struct um_runtime *rt, const char *id, struct um_error *err)
+static int start_locked(const struct um_runtime *rt, const char *id, int *dir, bool *ret_destroy,
+			struct um_error *err)
 {
 	_cleanup_arena_ struct um_arena *a = um_arena_new(64u << 20);
-	_cleanup_close_ int dir = -1, fd = -1;
+	_cleanup_close_ int fd = -1;
 	struct um_runtime_state s;
 	struct um_sync_msg m;
 	int r;
 
 	if (!a)
 		return -ENOMEM;
-	r = um_state_lock(rt, id, &dir, err);
+	r = um_state_lock(rt, id, dir, err);
 	if (r >= 0)
-		r = um_state_load(dir, id, a, &s, err);
+		r = um_state_load(*dir, id, a, &s, err);
 	if (r < 0)
 		return r;
 	if (s.status != UM_RUNTIME_CREATED)
 		return um_error_set(err, -EINVAL, "cannot start a container in the %s state",
 				    um_runtime_status_name(s.status));
-	r = connect_start(dir, &fd, err);
+	r = connect_start(*dir, &fd, err);
 	if (r == -ECONNREFUSED) { /* an earlier start was killed before it could tidy up */
 		um_why("an earlier start was killed before it could tidy up");
-		um_sys_unlinkat(dir, UM_STATE_SOCKET, 0);
+		um_sys_unlinkat(*dir, UM_STATE_SOCKET, 0);
 		return um_error_set(err, -EINVAL, "cannot start a container in the running state");
 	}
 	if (r < 0)
@@ -89,12 +95,30 @@ int um_runtime_start(const struct um_runtime *rt, const char *id, struct um_erro
 	UM_FAULT("runtime.start.sent");
 	r = um_sync_recv(fd, &m);
 	um_why("the container has started: its socket says no more that it waits");
-	um_sys_unlinkat(dir, UM_STATE_SOCKET, 0);
+	um_sys_unlinkat(*dir, UM_STATE_SOCKET, 0);
 	if (r == 0 && m.type == UM_SYNC_ERROR) {
 		await_death(&s);
 		return um_error_move(err, &m.error);
 	}
-	return um_runtime_run_hooks(dir, &s, a, UM_HOOK_POSTSTART, "running", err);
+	r = um_runtime_run_hooks(*dir, &s, a, UM_HOOK_POSTSTART, "running", err);
+	*ret_destroy = r < 0;
+	return r;
+}
+
+int um_runtime_start(const struct um_runtime *rt, const char *id, struct um_error *err)
+{
+	_cleanup_close_ int dir = -1;
+	bool destroy = false;
+	int r = start_locked(rt, id, &dir, &destroy, err);
+
+	if (!destroy)
+		return r;
+	/* the specification: where a poststart hook fails, the container is stopped and destroyed
+	 */
+	um_why("a poststart hook failed: the container is not to be");
+	dir = um_close(dir);
+	(void)!um_runtime_delete(rt, id, true, NULL);
+	return r;
 }
 
 int um_runtime_state(const struct um_runtime *rt, struct um_arena *a, const char *id,

@@ -146,8 +146,9 @@ enum option_kind {
 	OPT_TMPCOPYUP,
 	OPT_IDMAP,
 	OPT_IVERSION,
-	OPT_DATA, /* a flag of the superblock, passed on by its name */
-	OPT_NONE, /* asks for what the new mount interface does anyway */
+	OPT_LINKS, /* what becomes of symbolic links, UM_LINK_* */
+	OPT_DATA,  /* a flag of the superblock, passed on by its name */
+	OPT_NONE,  /* asks for what the new mount interface does anyway */
 };
 
 static const struct mount_option {
@@ -159,7 +160,9 @@ static const struct mount_option {
 	{"async", OPT_DATA, 0, false},
 	{"atime", OPT_CLR, MOUNT_ATTR_NOATIME, false},
 	{"bind", OPT_BIND, 0, false},
+	{"copy-symlink", OPT_LINKS, UM_LINK_COPY, false},
 	{"defaults", OPT_NONE, 0, false},
+	{"dest-nofollow", OPT_LINKS, UM_LINK_DESTINATION, false},
 	{"dev", OPT_CLR, MOUNT_ATTR_NODEV, false},
 	{"diratime", OPT_CLR, MOUNT_ATTR_NODIRATIME, false},
 	{"dirsync", OPT_DATA, 0, false},
@@ -212,6 +215,7 @@ static const struct mount_option {
 	{"shared", OPT_PROPAGATION, MS_SHARED, false},
 	{"silent", OPT_NONE, 0, false},
 	{"slave", OPT_PROPAGATION, MS_SLAVE, false},
+	{"src-nofollow", OPT_LINKS, UM_LINK_SOURCE, false},
 	{"strictatime", OPT_SET, MOUNT_ATTR_STRICTATIME, false},
 	{"suid", OPT_CLR, MOUNT_ATTR_NOSUID, false},
 	{"symfollow", OPT_CLR, MOUNT_ATTR_NOSYMFOLLOW, false},
@@ -282,6 +286,9 @@ bool um_spec_mount_option(const char *option, struct um_spec_mount *m)
 			return true;
 		case OPT_IVERSION:
 			m->iversion = o->value;
+			return true;
+		case OPT_LINKS:
+			m->links |= (unsigned)o->value;
 			return true;
 		case OPT_DATA:
 			return false;

@@ -148,13 +148,12 @@ static int enter_cwd(const struct um_spec_process *p, struct um_error *err)
 	return 0;
 }
 
-void um_process_make_cwd(const struct um_spec_process *p)
+void um_process_make_cwd(int root, const struct um_spec_process *p)
 {
-	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd = -1;
 
 	um_why("process.cwd is made where it is missing");
-	if (root >= 0 && um_resolve_create(root, p->cwd, true, &fd, NULL) >= 0)
+	if (um_resolve_create(root, p->cwd, true, &fd, NULL) >= 0)
 		um_close(fd);
 }
 
@@ -233,9 +232,10 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 	if (r < 0)
 		return r;
 	um_why("process.user, its groups first: without root it could not take them");
-	if (setgroups_allowed && um_sys_setgroups(p->n_additional_gids, p->additional_gids) < 0)
+	if (setgroups_allowed && !s->keep_groups &&
+	    um_sys_setgroups(p->n_additional_gids, p->additional_gids) < 0)
 		return um_error_errno(err, -errno, "process.user.additionalGids");
-	if (!setgroups_allowed && p->n_additional_gids)
+	if (!setgroups_allowed && !s->keep_groups && p->n_additional_gids)
 		return um_error_set(err, -EPERM,
 				    "process.user.additionalGids: setgroups is denied "
 				    "in this user namespace");
@@ -268,10 +268,17 @@ static const char *env_of(const struct um_spec_process *p, const char *name)
 	return NULL;
 }
 
-static int executable(const char *path)
+/* A relative path begins at process.cwd, which need not be where we are yet. */
+static int executable(const struct um_spec_process *p, const char *name)
 {
+	bool relative = name[0] != '/';
+	char path[PATH_MAX];
 	struct stat st;
+	int r = um_io_path(path, sizeof(path), "%s%s%s", relative ? p->cwd : "",
+			   relative ? "/" : "", name);
 
+	if (r < 0)
+		return r;
 	if (stat(path, &st) < 0)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
@@ -288,7 +295,7 @@ int um_process_find(const struct um_spec_process *p, char *path, size_t size, st
 	if (strchr(name, '/')) {
 		r = um_io_path(path, size, "%s", name);
 		if (r >= 0)
-			r = executable(path);
+			r = executable(p, path);
 		if (r == -ENOENT || r == -ENOTDIR)
 			return um_error_set(err, r,
 					    "exec: \"%s\": stat %s: no such file or directory",
@@ -306,7 +313,7 @@ int um_process_find(const struct um_spec_process *p, char *path, size_t size, st
 		size_t len = strcspn(d, ":");
 
 		if (len && um_io_path(path, size, "%.*s/%s", (int)len, d, name) >= 0) {
-			r = executable(path);
+			r = executable(p, path);
 			if (r >= 0)
 				return 0;
 			denied = denied || r == -EACCES;
@@ -388,26 +395,38 @@ static FILE *open_passwd(void)
 	return fdopen(TAKE_FD(fd), "re");
 }
 
+static int add_env(struct um_arena *a, struct um_spec_process *p, char *entry)
+{
+	char **env = um_arena_zalloc(a, (p->env.n + 2) * sizeof(*env));
+
+	if (!env || !entry)
+		return -ENOMEM;
+	if (p->env.n)
+		memcpy(env, p->env.v, p->env.n * sizeof(*env));
+	env[p->env.n++] = entry;
+	p->env.v = env;
+	return 0;
+}
+
+int um_process_tell_fds(struct um_arena *a, struct um_spec_process *p, unsigned n)
+{
+	int r;
+
+	if (!n || env_of(p, "LISTEN_FDS") || env_of(p, "LISTEN_PID"))
+		return 0;
+	r = add_env(a, p, um_arena_printf(a, "LISTEN_FDS=%u", n));
+	return r < 0 ? r : add_env(a, p, um_arena_printf(a, "LISTEN_PID=%d", getpid()));
+}
+
 int um_process_home(struct um_arena *a, struct um_spec_process *p)
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	char home[512] = "/";
-	char **env;
 
 	if (env_of(p, "HOME"))
 		return 0;
 	f = open_passwd();
 	if (f)
 		um_user_home(f, p->uid, home, sizeof(home));
-	env = um_arena_zalloc(a, (p->env.n + 2) * sizeof(*env));
-	if (!env)
-		return -ENOMEM;
-	if (p->env.n)
-		memcpy(env, p->env.v, p->env.n * sizeof(*env));
-	env[p->env.n] = um_arena_printf(a, "HOME=%s", home);
-	if (!env[p->env.n])
-		return -ENOMEM;
-	p->env.v = env;
-	p->env.n++;
-	return 0;
+	return add_env(a, p, um_arena_printf(a, "HOME=%s", home));
 }

@@ -15,6 +15,7 @@ struct um_process_start {
 	const struct um_spec_landlock *landlock;
 	unsigned preserve_fds; /* fds 3 .. 3 + n - 1 are passed on, others closed */
 	bool setgroups_allowed;
+	bool keep_groups; /* the caller's stay */
 };
 
 /* The last steps in their order: ownership of stdio's pipes, bounding set, groups, ids,
@@ -36,11 +37,13 @@ um_must_check int um_process_check_fds(unsigned preserve_fds, struct um_error *e
 /* For a process that others in its pid namespace see: until its execve(2) they neither trace it nor
  * look behind its /proc/PID, even when they come to be its equals. */
 um_must_check int um_process_guard(struct um_error *err);
-/* Makes a missing cwd, in the root in use and as its root, through no link of procfs. What stands
- * in the way is left for um_process_start() to report. */
-void um_process_make_cwd(const struct um_spec_process *p);
+/* Makes a missing cwd beneath the directory @root, before that is read-only, through no link of
+ * procfs. What stands in the way is left for um_process_start() to report. */
+void um_process_make_cwd(int root, const struct um_spec_process *p);
 /* Adds HOME from /etc/passwd of the root in use when env has none. Only a regular file is opened,
  * and no more than its first MiB is read. */
+/* LISTEN_FDS and LISTEN_PID of sd_listen_fds(3) for the calling process, unless they are there. */
+um_must_check int um_process_tell_fds(struct um_arena *a, struct um_spec_process *p, unsigned n);
 um_must_check int um_process_home(struct um_arena *a, struct um_spec_process *p);
 /* Back to default dispositions and an empty mask. */
 void um_process_reset_signals(void);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 #include "runtime/explain.h"
 #include "runtime/resolve.h"
 #include "runtime/sys.h"
+
+#define MAX_ADDED 2 /* options of our own beside those of a mount */
 
 int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr)
 {
@@ -214,7 +217,32 @@ static int apply_propagation(const struct um_spec_mount *m, int mfd)
 	return r;
 }
 
-static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, struct um_error *err)
+static int find_target(const struct um_rootfs *r, const struct um_spec_mount *m, bool directory,
+		       int *ret, struct um_error *err)
+{
+	_cleanup_close_ int parent = -1;
+	char name[NAME_MAX + 1];
+	struct statfs fs;
+	int e;
+
+	if (m->links & UM_LINK_DESTINATION) {
+		e = um_resolve_parent(r->fd, m->destination, name, sizeof(name), &parent, err);
+		if (e < 0)
+			return e;
+		/* over /proc/self: what reads there would be led astray */
+		if (fstatfs(parent, &fs) < 0 || fs.f_type == PROC_SUPER_MAGIC)
+			return um_error_set(err, -EPERM, "dest-nofollow: not in a procfs");
+		*ret = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (*ret >= 0)
+			return 0;
+		if (errno != ENOENT)
+			return um_error_errno(err, -errno, "open %s", m->destination);
+	}
+	return um_resolve_create(r->fd, m->destination, directory, ret, err);
+}
+
+int um_rootfs_place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd,
+		    struct um_error *err)
 {
 	bool defer = m->read_only && m->type && !strcmp(m->type, "tmpfs");
 	_cleanup_close_ int target = -1;
@@ -223,7 +251,7 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 
 	if (fstat(mfd, &st) < 0)
 		return um_error_errno(err, -errno, "stat the mount");
-	e = um_resolve_create(r->fd, m->destination, S_ISDIR(st.st_mode), &target, err);
+	e = find_target(r, m, S_ISDIR(st.st_mode), &target, err);
 	if (e < 0)
 		return e;
 	/* the container's root is what lies beneath: nobody would ever see such a mount */
@@ -257,30 +285,6 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 			return um_error_errno(err, -errno, "dup");
 	}
 	return 0;
-}
-
-static int mount_bind(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
-{
-	_cleanup_close_ int mfd = -1;
-	size_t index = (size_t)(m - r->spec->mounts);
-	char source[PATH_MAX];
-	int e;
-
-	if (m->idmap) {
-		mfd = fcntl(r->mount_fds[index], F_DUPFD_CLOEXEC, 3);
-		return mfd < 0 ? um_error_errno(err, -errno, "dup") : place(r, m, mfd, err);
-	}
-	e = um_io_path(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : r->bundle,
-		       m->source[0] == '/' ? "" : "/", m->source);
-
-	if (e < 0)
-		return um_error_errno(err, e, "source");
-	mfd = um_sys_open_tree(AT_FDCWD, source,
-			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
-				       (m->recursive ? AT_RECURSIVE : 0));
-	if (mfd < 0)
-		return um_error_errno(err, -errno, "bind source %s", source);
-	return place(r, m, mfd, err);
 }
 
 /* Superblocks that others share, or that live in memory, stay writable: the mount is what becomes
@@ -324,21 +328,72 @@ static int mount_long(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	return e < 0 ? um_error_errno(err, e, "mount attributes") : 0;
 }
 
+static int add_data(struct um_spec_mount *m, struct um_strv *data, const char *fmt, ...)
+	um_printf(3, 4);
+
+/* One more of the file system's options, MAX_ADDED at most; @data is @m's from here on. */
+static int add_data(struct um_spec_mount *m, struct um_strv *data, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	if (!data->v) {
+		data->v = calloc(m->data.n + MAX_ADDED + 1, sizeof(char *));
+		if (!data->v)
+			return -ENOMEM;
+		for (; data->n < m->data.n; data->n++)
+			data->v[data->n] = m->data.v[data->n];
+	}
+	va_start(ap, fmt);
+	n = vasprintf(&data->v[data->n], fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return -ENOMEM;
+	data->n++;
+	m->data = *data;
+	return 0;
+}
+
 /* SELinux: the label of every file of a new file system that does not label its own. */
 static int add_label(const struct um_rootfs *r, struct um_spec_mount *m, struct um_strv *data)
 {
 	if (!r->spec->mount_label || !strcmp(m->type, "proc") || !strcmp(m->type, "sysfs"))
 		return 0;
-	data->v = calloc(m->data.n + 2, sizeof(char *));
-	if (!data->v)
-		return -ENOMEM;
-	for (; data->n < m->data.n; data->n++)
-		data->v[data->n] = m->data.v[data->n];
-	if (asprintf(&data->v[data->n], "context=%s", r->spec->mount_label) < 0)
-		return -ENOMEM;
-	data->n++;
-	m->data = *data;
-	return 0;
+	return add_data(m, data, "%s=%s",
+			r->spec->asked.mount_context ? r->spec->asked.mount_context : "context",
+			r->spec->mount_label);
+}
+
+/* A tmpfs over a directory keeps the rights of that, where the options do not say others. */
+static int keep_mode(const struct um_rootfs *r, struct um_spec_mount *m, struct um_strv *data)
+{
+	_cleanup_close_ int below = -1;
+	struct stat st;
+
+	if (strcmp(m->type, "tmpfs"))
+		return 0;
+	for (size_t i = 0; i < m->data.n; i++)
+		if (!strncmp(m->data.v[i], "mode=", 5))
+			return 0;
+	below = um_resolve(r->fd, m->destination);
+	if (below < 0 || fstat(below, &st) < 0)
+		return 0;
+	return add_data(m, data, "mode=%o", (unsigned)(st.st_mode & 07777));
+}
+
+/* A user namespace without a network namespace of its own gets no new sysfs. What is mounted on the
+ * host's, cgroups among them, nobody is to write to, the host's root neither. */
+static int host_sysfs(void)
+{
+	struct mount_attr all = {.attr_set = MOUNT_ATTR_RDONLY};
+	struct mount_attr top = {.attr_clr = MOUNT_ATTR_RDONLY};
+	_cleanup_close_ int mfd = um_sys_open_tree(
+		AT_FDCWD, "/sys", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+
+	if (mfd < 0 || um_rootfs_set_attr(mfd, AT_RECURSIVE, &all) < 0)
+		return -1;
+	(void)!um_rootfs_set_attr(mfd, 0, &top); /* the host's is read-only: this, too */
+	return TAKE_FD(mfd);
 }
 
 static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, struct um_error *err)
@@ -350,6 +405,8 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, stru
 	struct um_error first = UM_ERROR_INIT;
 	int e = add_label(r, m, &data);
 
+	if (e >= 0)
+		e = keep_mode(r, m, &data);
 	if (e < 0)
 		return e;
 	for (size_t i = 0; i < m->data.n; i++)
@@ -362,13 +419,11 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, stru
 		return mount_long(r, m, err);
 	e = um_rootfs_new_fs(m->type, m->source, &m->data,
 			     m->read_only && superblock_follows(m->type), 0, &mfd, &first);
-	/* a user namespace without a network namespace of its own gets no new sysfs */
 	if (e == -EPERM && r->user_ns && !strcmp(m->type, "sysfs"))
-		mfd = um_sys_open_tree(AT_FDCWD, "/sys",
-				       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		mfd = host_sysfs();
 	if (mfd < 0)
 		return um_error_move(err, &first);
-	e = place(r, m, mfd, err);
+	e = um_rootfs_place(r, m, mfd, err);
 	/* A procfs of our own costs as much again, and the end of a mount costs more than that: the
 	 * container's, held by its descriptor, does as well. */
 	if (e >= 0 && r->proc_fd < 0 && !strcmp(m->type, "proc") && !m->read_only && !m->data.n)
@@ -404,22 +459,21 @@ static int mount_cgroup2(struct um_rootfs *r, const struct um_spec_mount *mount,
 			 struct um_error *err)
 {
 	struct um_spec_mount m = *mount;
-	static const struct um_strv none;
 	_cleanup_close_ int mfd = -1;
 	int e;
 
 	cgroup_attrs(r, &m);
 	m.type = "cgroup2";
 	if (r->cgroup_ns) {
-		e = um_rootfs_new_fs("cgroup2", "cgroup", &none, false, 0, &mfd, err);
-		return e < 0 ? e : place(r, &m, mfd, err);
+		e = um_rootfs_new_fs("cgroup2", "cgroup", &m.data, false, 0, &mfd, err);
+		return e < 0 ? e : um_rootfs_place(r, &m, mfd, err);
 	}
 	for (size_t i = 0; r->cg && i < r->cg->host->n; i++)
 		if (r->cg->host->h[i].v2) {
 			mfd = cgroup_tree(r, &r->cg->host->h[i]);
 			if (mfd < 0)
 				return um_error_errno(err, mfd, "cgroup2");
-			return place(r, &m, mfd, err);
+			return um_rootfs_place(r, &m, mfd, err);
 		}
 	return um_error_set(err, -EOPNOTSUPP, "cgroup2: this host has no cgroup v2");
 }
@@ -438,7 +492,7 @@ static int mount_cgroup1(struct um_rootfs *r, const struct um_spec_mount *mount,
 		return e;
 	cgroup_attrs(r, &top);
 	top.type = "tmpfs";
-	e = place(r, &top, mfd, err);
+	e = um_rootfs_place(r, &top, mfd, err);
 	if (e < 0)
 		return e;
 	for (size_t i = 0; i < r->cg->host->n; i++) {
@@ -461,7 +515,7 @@ static int mount_cgroup1(struct um_rootfs *r, const struct um_spec_mount *mount,
 		tree = cgroup_tree(r, h);
 		if (tree < 0)
 			return um_error_errno(err, tree, "cgroup %s", name);
-		e = place(r, &m, tree, err);
+		e = um_rootfs_place(r, &m, tree, err);
 		if (e < 0)
 			return e;
 	}
@@ -481,7 +535,7 @@ static int mount_host_cgroups(struct um_rootfs *r, const struct um_spec_mount *m
 	m.type = "cgroup";
 	m.rec_attr_set |= MOUNT_ATTR_RDONLY;
 	m.attr_clr = m.rec_attr_clr = 0; /* what the host has locked stays */
-	return place(r, &m, mfd, err);
+	return um_rootfs_place(r, &m, mfd, err);
 }
 
 static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
@@ -493,7 +547,7 @@ static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct 
 		return e < 0 ? um_error_errno(err, e, "remount") : 0;
 	}
 	if (m->bind)
-		return mount_bind(r, m, err);
+		return um_rootfs_bind(r, m, err);
 	if (!strcmp(m->type, "cgroup")) {
 		if (!r->cg)
 			return mount_host_cgroups(r, m, err);

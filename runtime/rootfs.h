@@ -35,6 +35,11 @@ struct mount_attr;
 um_must_check int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr);
 /* Attaches the detached mount @mfd over @target_fd. */
 um_must_check int um_rootfs_attach(int mfd, int target_fd);
+/* Puts the mount @mfd where @m says, with all that @m says of it. */
+um_must_check int um_rootfs_place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd,
+				  struct um_error *err);
+um_must_check int um_rootfs_bind(struct um_rootfs *r, const struct um_spec_mount *m,
+				 struct um_error *err);
 /* r->proc_fd, opened once: that of the container's /proc, else one that is mounted nowhere. */
 um_must_check int um_rootfs_open_proc(struct um_rootfs *r, struct um_error *err);
 /* Writes a file of it ("self/oom_score_adj"), never one that is mounted over it. */

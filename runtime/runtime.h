@@ -34,6 +34,7 @@ struct um_runtime_create {
 	const char *pid_file;	    /* NULL: none */
 	const char *pidfd_socket;   /* NULL: none; a socket that gets a pidfd of the init */
 	unsigned preserve_fds;	    /* passes on fds 3 .. 3 + n - 1 */
+	unsigned listen_fds;	    /* the first of them; the program is told, sd_listen_fds(3) */
 	bool no_pivot, no_new_keyring;
 	bool as_sibling; /* the init becomes a child of our parent, who waits for it */
 	/* run only */

@@ -280,6 +280,21 @@ static int add_rule(scmp_filter_ctx ctx, uint32_t action, int nr,
 	return seccomp_rule_add_array(ctx, action, nr, (unsigned)rule->n_args, cmp);
 }
 
+int um_seccomp_check_names(const struct um_spec *s, struct um_error *err)
+{
+	for (size_t i = 0; s->asked.strict_seccomp && i < s->seccomp.n_rules; i++) {
+		const struct um_strv *names = &s->seccomp.rules[i].names;
+
+		for (size_t k = 0; k < names->n; k++)
+			if (seccomp_syscall_resolve_name(names->v[k]) == __NR_SCMP_ERROR)
+				return um_error_set(err, -EINVAL,
+						    "linux.seccomp.syscalls[%zu]: %.60s is not "
+						    "known",
+						    i, names->v[k]);
+	}
+	return 0;
+}
+
 static int add_rules(scmp_filter_ctx ctx, const struct um_spec_seccomp *s, struct um_error *err)
 {
 	uint32_t fallback = action_value(s->default_action, s->default_errno_ret);

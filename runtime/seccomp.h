@@ -22,6 +22,8 @@ const char *um_seccomp_action_name(size_t i);
 const char *um_seccomp_operator_name(size_t i);
 const char *um_seccomp_flag_name(size_t i);
 const char *um_seccomp_library_version(void); /* "2.5.4" */
+/* -EINVAL names the first call that the library does not know, where that is to be an error. */
+um_must_check int um_seccomp_check_names(const struct um_spec *s, struct um_error *err);
 um_must_check int um_seccomp_compile(const struct um_spec_seccomp *s, struct um_seccomp_prog *ret,
 				     struct um_error *err);
 void um_seccomp_release(struct um_seccomp_prog *p);

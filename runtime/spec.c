@@ -5,11 +5,17 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "runtime/affinity.h"
+#include "runtime/annotations.h"
 #include "runtime/decode.h"
 #include "runtime/landlock.h"
+
+#ifndef SCHED_DEADLINE
+#define SCHED_DEADLINE 6
+#endif
 
 #define MAX_ID (INT64_C(4294967295) - 1) /* (uid_t)-1 means "leave it" */
 
@@ -56,6 +62,9 @@ static int check_mount_kind(struct um_decoder *d, struct um_spec_mount *m)
 			d, "uidMappings, idmap and ridmap are supported for bind mounts only");
 	if (m->tmpcopyup && (m->bind || m->remount || strcmp(m->type, "tmpfs")))
 		return um_decode_bad(d, "options: tmpcopyup is for tmpfs");
+	if (m->links && (!m->bind || m->remount))
+		return um_decode_bad(d, "options: copy-symlink, src-nofollow and dest-nofollow are "
+					"for bind mounts");
 	if (m->iversion && (m->bind || m->remount))
 		return um_decode_bad(d, "options: \"iversion\" has no meaning for a bind mount");
 	return 0;
@@ -273,6 +282,31 @@ static int decode_rlimits(struct um_decoder *d, const struct um_json *node, void
 	return r;
 }
 
+/* What sched_setattr(2) refuses with EINVAL and no word more. */
+static int check_deadline(struct um_decoder *d, const struct um_json *node,
+			  const struct um_spec_process *p)
+{
+	const uint64_t least = 1024, most = INT64_MAX;
+	const uint64_t end = p->sched_deadline, period = p->sched_period;
+
+	if (!um_json_get(node, "runtime"))
+		return um_decode_bad(d, "SCHED_DEADLINE requires runtime");
+	if (!um_json_get(node, "deadline"))
+		return um_decode_bad(d, "SCHED_DEADLINE requires deadline");
+	if (p->sched_runtime < least || p->sched_runtime > most)
+		return um_decode_bad(d,
+				     "SCHED_DEADLINE: runtime %llu must be between %llu and %llu",
+				     (unsigned long long)p->sched_runtime,
+				     (unsigned long long)least, (unsigned long long)most);
+	if (p->sched_runtime > end || end > most)
+		return um_decode_bad(d, "SCHED_DEADLINE: runtime %llu must be <= deadline %llu",
+				     (unsigned long long)p->sched_runtime, (unsigned long long)end);
+	if (period && end > period)
+		return um_decode_bad(d, "SCHED_DEADLINE: deadline %llu must be <= period %llu",
+				     (unsigned long long)end, (unsigned long long)period);
+	return 0;
+}
+
 static int decode_scheduler(struct um_decoder *d, const struct um_json *node, void *base)
 {
 	struct staging {
@@ -295,7 +329,7 @@ static int decode_scheduler(struct um_decoder *d, const struct um_json *node, vo
 		uint32_t policy;
 	} policies[] = {{"SCHED_OTHER", SCHED_OTHER}, {"SCHED_FIFO", SCHED_FIFO},
 			{"SCHED_RR", SCHED_RR},	      {"SCHED_BATCH", SCHED_BATCH},
-			{"SCHED_IDLE", SCHED_IDLE},   {"SCHED_DEADLINE", 6}};
+			{"SCHED_IDLE", SCHED_IDLE},   {"SCHED_DEADLINE", SCHED_DEADLINE}};
 	static const struct {
 		const char *name;
 		uint64_t flag;
@@ -324,7 +358,7 @@ static int decode_scheduler(struct um_decoder *d, const struct um_json *node, vo
 		p->sched_flags |= flags[k].flag;
 	}
 	p->has_scheduler = true;
-	return 0;
+	return p->sched_policy == SCHED_DEADLINE ? check_deadline(d, node, p) : 0;
 }
 
 static int decode_ioprio(struct um_decoder *d, const struct um_json *node, void *base)
@@ -468,6 +502,40 @@ static int check_version(struct um_decoder *d, const char *v)
 	return 0;
 }
 
+/* A new user namespace without mappings: its root is who called, and nobody else is in it. */
+static int map_caller(struct um_decoder *d, struct um_spec *s)
+{
+	const struct um_spec_ns *user = &s->ns[UM_NS_USER];
+
+	if (!user->present || user->path || s->n_uid_map || s->n_gid_map)
+		return 0;
+	s->uid_map = um_arena_zalloc(d->arena, sizeof(*s->uid_map));
+	s->gid_map = um_arena_zalloc(d->arena, sizeof(*s->gid_map));
+	if (!s->uid_map || !s->gid_map)
+		return -ENOMEM;
+	*s->uid_map = (struct um_spec_idmap){.host_id = geteuid(), .size = 1};
+	*s->gid_map = (struct um_spec_idmap){.host_id = getegid(), .size = 1};
+	s->n_uid_map = s->n_gid_map = 1;
+	return 0;
+}
+
+/* Names of the container that the configuration gives already. */
+static int check_sysctl(struct um_decoder *d, const struct um_spec *s)
+{
+	for (size_t i = 0; i < s->n_sysctl; i++) {
+		const char *key = s->sysctl[i].key;
+
+		if (!strcmp(key, "kernel.hostname") || !strcmp(key, "kernel/hostname"))
+			return um_decode_bad(d, "linux.sysctl: \"%s\" is what hostname is for",
+					     key);
+		if (s->domainname && strcmp(s->sysctl[i].value, s->domainname) &&
+		    (!strcmp(key, "kernel.domainname") || !strcmp(key, "kernel/domainname")))
+			return um_decode_bad(d, "linux.sysctl: \"%s\" conflicts with domainname",
+					     key);
+	}
+	return 0;
+}
+
 static int check_whole(struct um_decoder *d, const struct um_spec *s)
 {
 	const struct um_spec_ns *ns = s->ns;
@@ -494,7 +562,7 @@ static int check_whole(struct um_decoder *d, const struct um_spec *s)
 					"user namespace");
 	if (s->has_time_offsets && (!ns[UM_NS_TIME].present || ns[UM_NS_TIME].path))
 		return um_decode_bad(d, "linux.timeOffsets needs a new time namespace");
-	return 0;
+	return check_sysctl(d, s);
 }
 
 int um_spec_decode(struct um_arena *a, const struct um_json *json, struct um_spec **ret,
@@ -530,9 +598,13 @@ int um_spec_decode(struct um_arena *a, const struct um_json *json, struct um_spe
 	if (r >= 0)
 		r = check_version(&d, s->oci_version);
 	if (r >= 0)
+		r = map_caller(&d, s);
+	if (r >= 0)
 		r = check_whole(&d, s);
 	if (r >= 0)
 		r = um_landlock_decode(a, s, err);
+	if (r >= 0)
+		r = um_annotations_decode(s, err);
 	if (r < 0)
 		return r;
 	*ret = s;

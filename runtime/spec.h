@@ -7,6 +7,7 @@
 #ifndef UM_RUNTIME_SPEC_H
 #define UM_RUNTIME_SPEC_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -28,6 +29,13 @@ struct um_spec_idmap {
 	uint32_t container_id, host_id, size;
 };
 
+/* Symbolic links at the ends of a bind mount, as crun has it. */
+enum {
+	UM_LINK_COPY = 1,	 /* a source that is one is made anew, not mounted */
+	UM_LINK_SOURCE = 2,	 /* the link itself is mounted */
+	UM_LINK_DESTINATION = 4, /* it is mounted over the link itself */
+};
+
 struct um_spec_mount {
 	const char *destination, *type, *source;
 	/* from the options: MOUNT_ATTR_*, for this mount and for all beneath it */
@@ -35,6 +43,7 @@ struct um_spec_mount {
 	uint64_t propagation, rec_propagation; /* MS_SHARED ... or 0 */
 	bool bind, recursive, remount, read_only, tmpcopyup, iversion;
 	bool idmap, idmap_recursive;
+	unsigned links;				 /* UM_LINK_* */
 	struct um_spec_idmap *uid_map, *gid_map; /* with idmap; absent: the user namespace's */
 	size_t n_uid_map, n_gid_map;
 	struct um_strv data; /* for the file system */
@@ -181,6 +190,21 @@ struct um_spec_landlock {
 	bool ignore_missing;
 };
 
+struct um_spec_mempolicy {
+	bool present;
+	unsigned mode;	 /* of set_mempolicy(2), flags included */
+	cpu_set_t nodes; /* a set of memory nodes */
+};
+
+/* Annotations run.oci.*, see runtime/annotations.h. */
+struct um_spec_asked {
+	bool keep_groups;	     /* those of the caller, instead of additionalGids */
+	bool strict_seccomp;	     /* a call that the library does not know is an error */
+	const char *hooks_output[2]; /* files for stdout and stderr of hooks; NULL: ours */
+	const char *mount_context;   /* what mountLabel is called; NULL: context */
+	const char *pidfd_receiver;  /* a socket that gets a pidfd of the init; NULL: none */
+};
+
 struct um_spec {
 	const struct um_json *json; /* the document */
 	const char *oci_version;
@@ -195,6 +219,7 @@ struct um_spec {
 	struct um_spec_pair *annotations;
 	size_t n_annotations;
 	struct um_spec_landlock landlock;
+	struct um_spec_asked asked;
 
 	struct um_spec_ns ns[UM_NS_N];
 	struct um_spec_idmap *uid_map, *gid_map;
@@ -212,6 +237,7 @@ struct um_spec {
 	struct um_spec_pair *sysctl;
 	size_t n_sysctl;
 	struct um_strv masked_paths, readonly_paths;
+	struct um_spec_mempolicy mempolicy;
 	int64_t personality;	 /* -1: unset */
 	const char *mount_label; /* NULL: none */
 };

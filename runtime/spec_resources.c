@@ -35,20 +35,42 @@ static int decode_device_rule(struct um_decoder *d, const struct um_json *node, 
 	s.v.read = strchr(s.access, 'r');
 	s.v.write = strchr(s.access, 'w');
 	s.v.mknod = strchr(s.access, 'm');
-	if (s.v.type == 'a' && (s.v.major >= 0 || s.v.minor >= 0))
-		return um_decode_bad(d, "type a cannot name a device number");
 	*(struct um_cgroup_device *)at = s.v;
 	return 0;
 }
 
 static int decode_device_rules(struct um_decoder *d, const struct um_json *node, void *base)
 {
+	struct um_cgroup_device *given = NULL, *all;
 	struct um_spec *s = base;
+	size_t n = 0;
+	int r;
 
 	if (node->len > 400)
 		return um_decode_bad(d, "more than 400 rules");
-	return um_decode_array(d, node, sizeof(*s->device_rules), decode_device_rule,
-			       &s->device_rules, &s->n_device_rules);
+	r = um_decode_array(d, node, sizeof(*given), decode_device_rule, &given, &n);
+	if (r < 0)
+		return r;
+	all = um_arena_zalloc(d->arena, (2 * n + 1) * sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	s->n_device_rules = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct um_cgroup_device *rule = &all[s->n_device_rules++];
+
+		*rule = given[i];
+		if (rule->type != 'a' || (rule->major < 0 && rule->minor < 0))
+			continue;
+		/* the devices of both kinds with this number */
+		rule[1] = rule[0];
+		rule[0].type = 'b';
+		rule[1].type = 'c';
+		s->n_device_rules++;
+	}
+	if (s->n_device_rules > 400)
+		return um_decode_bad(d, "more than 400 rules");
+	s->device_rules = all;
+	return 0;
 }
 
 /* ---- resources ---- */

@@ -22,10 +22,17 @@ int um_runtime_check_id(const char *id, struct um_error *err)
 {
 	static const char ok[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.";
-	size_t len = strlen(id);
+	size_t len = strlen(id), good = strspn(id, ok);
 
-	if (!len || len > 255 || id[strspn(id, ok)] || id[0] == '.')
-		return um_error_set(err, -EINVAL, "container id \"%.100s\" is not valid", id);
+	if (good < len)
+		return um_error_set(err, -EINVAL,
+				    "invalid container ID \"%.100s\": invalid character '%c'", id,
+				    id[good]);
+	if (!len || len > 255 || id[0] == '.')
+		return um_error_set(err, -EINVAL, "invalid container ID \"%.100s\": %s", id,
+				    !len	? "it is empty"
+				    : len > 255 ? "more than 255 characters"
+						: "it begins with a dot");
 	return 0;
 }
 

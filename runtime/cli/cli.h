@@ -53,7 +53,7 @@ UM_CLI_VERB(um_cli_features);
 	"GID] [--cap CAP] "                                                                        \
 	"[--preserve-fds N] [--no-new-privs] [--explain] ID [COMMAND...]"
 #define UM_CLI_KILL_USAGE "kill [--all] [--explain] ID [SIGNAL]"
-#define UM_CLI_DELETE_USAGE "delete [--force] [--explain] ID"
+#define UM_CLI_DELETE_USAGE "delete [--force] [--explain] ID|--regex REGEX"
 #define UM_CLI_START_USAGE "start [--explain] ID"
 #define UM_CLI_PAUSE_USAGE "pause [--explain] ID"
 #define UM_CLI_RESUME_USAGE "resume [--explain] ID"

@@ -1,4 +1,5 @@
 /* start, kill, delete, pause, resume, checkpoint */
+#include <regex.h>
 #include <signal.h>
 #include <string.h>
 
@@ -42,11 +43,40 @@ int um_cli_kill(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 	return um_runtime_kill(&cli->rt, argv[optind], sig, all, err);
 }
 
+/* Every container whose id @regex matches somewhere. Goes on after a failure, and tells the first.
+ */
+static int delete_matching(struct um_cli *cli, const char *regex, bool force, struct um_error *err)
+{
+	_cleanup_arena_ struct um_arena *a = um_arena_new(64u << 20);
+	struct um_runtime_state *all = NULL;
+	size_t n = 0;
+	regex_t re;
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	if (regcomp(&re, regex, REG_EXTENDED | REG_NOSUB))
+		return um_error_set(err, -EINVAL, "--regex: \"%.60s\" is not a regular expression",
+				    regex);
+	r = um_runtime_list(&cli->rt, a, &all, &n, err);
+	for (size_t i = 0; i < n; i++) {
+		struct um_error own = UM_ERROR_INIT;
+
+		if (!regexec(&re, all[i].id, 0, NULL, 0) &&
+		    um_runtime_delete(&cli->rt, all[i].id, force, &own) < 0 && r >= 0)
+			r = um_error_move(err, &own);
+	}
+	regfree(&re);
+	return r;
+}
+
 int um_cli_delete(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
-	static const struct option options[] = {
-		{"force", no_argument, NULL, 'f'}, UM_CLI_EXPLAIN, {NULL, 0, NULL, 0}};
-	const char *usage = UM_CLI_DELETE_USAGE, *id;
+	static const struct option options[] = {{"force", no_argument, NULL, 'f'},
+						{"regex", required_argument, NULL, 'r'},
+						UM_CLI_EXPLAIN,
+						{NULL, 0, NULL, 0}};
+	const char *usage = UM_CLI_DELETE_USAGE, *id, *regex = NULL;
 	bool force = false;
 	int c, r;
 
@@ -58,10 +88,16 @@ int um_cli_delete(struct um_cli *cli, int argc, char **argv, struct um_error *er
 				return r;
 			continue;
 		}
-		if (c != 'f')
+		if (c == 'r')
+			regex = optarg;
+		else if (c == 'f')
+			force = true;
+		else
 			return um_cli_bad_option(err, argv, usage);
-		force = true;
 	}
+	if (regex)
+		return argc == optind ? delete_matching(cli, regex, force, err)
+				      : um_cli_usage(err, usage);
 	r = um_cli_id(argc, argv, usage, &id, err);
 	return r < 0 ? r : um_runtime_delete(&cli->rt, id, force, err);
 }

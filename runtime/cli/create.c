@@ -1,4 +1,9 @@
 /* create, run */
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/num.h"
 #include "runtime/cli/cli.h"
 
 enum {
@@ -78,6 +83,22 @@ static int one_option(int c, bool run, struct um_runtime_create *o, const char *
 	}
 }
 
+/* sd_listen_fds(3): descriptors that a service manager, or an engine that it started, has for us
+ * are the container's. */
+static int take_listen_fds(struct um_runtime_create *o, struct um_error *err)
+{
+	const char *fds = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
+	uint64_t n;
+
+	if (!fds || !pid || um_num_u64(pid, INT_MAX, &n) < 0 || n != (uint64_t)getpid())
+		return 0; /* not for us */
+	if (um_num_u64(fds, 65536, &n) < 0)
+		return um_error_set(err, -EINVAL, "LISTEN_FDS: \"%.40s\" is not a number", fds);
+	o->listen_fds = (unsigned)n;
+	o->preserve_fds += (unsigned)n;
+	return 0;
+}
+
 static int parse(int argc, char **argv, bool run, struct um_runtime_create *o, const char *usage,
 		 struct um_error *err)
 {
@@ -87,6 +108,8 @@ static int parse(int argc, char **argv, bool run, struct um_runtime_create *o, c
 	while (r == 0 && (c = getopt_long(argc, argv, "+b:f:d", options, NULL)) != -1)
 		r = c == '?' ? um_cli_bad_option(err, argv, usage)
 			     : one_option(c, run, o, usage, err);
+	if (r >= 0)
+		r = take_listen_fds(o, err);
 	return r < 0 ? r : um_cli_id(argc, argv, usage, &o->id, err);
 }
 

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "runtime/cli/cli.h"
 #include "runtime/landlock.h"
+#include "runtime/mempolicy.h"
 #include "runtime/seccomp.h"
 #include "runtime/spec.h"
 
@@ -81,8 +82,8 @@ static void linux_features(struct um_arena *a, const struct um_runtime *rt, stru
 	enabled(a, o, "apparmor", true);
 	enabled(a, o, "selinux", true);
 	sub = um_json_ensure_obj(a, o, "memoryPolicy");
-	um_json_ensure_arr(a, sub, "modes");
-	um_json_ensure_arr(a, sub, "flags");
+	strings(a, sub, "modes", um_mempolicy_mode_name);
+	strings(a, sub, "flags", um_mempolicy_flag_name);
 	sub = um_json_ensure_obj(a, o, "intelRdt");
 	um_json_set_bool(a, sub, "enabled", false);
 	um_json_set_bool(a, sub, "schemata", false);
@@ -93,6 +94,8 @@ static void linux_features(struct um_arena *a, const struct um_runtime *rt, stru
 
 int um_cli_features(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
+	static const char *const unsafe[] = {"org.systemd.property.", "org.umiak.landlock.",
+					     "run.oci."};
 	_cleanup_arena_ struct um_arena *a = um_arena_new(1u << 20);
 	int r = um_cli_no_options(argc, argv, "features", err);
 	struct um_json *o, *notes;
@@ -115,7 +118,8 @@ int um_cli_features(struct um_cli *cli, int argc, char **argv, struct um_error *
 	snprintf(abi, sizeof(abi), "%d", um_landlock_abi());
 	um_json_set_str(a, notes, "org.umiak.landlock.abi", abi);
 	/* those that change what happens; a dot at the end means all that begin so */
-	um_json_append(um_json_ensure_arr(a, o, "potentiallyUnsafeConfigAnnotations"),
-		       um_json_new_str(a, "org.umiak.landlock."));
+	for (size_t i = 0; i < UM_ARRAY_LEN(unsafe); i++)
+		um_json_append(um_json_ensure_arr(a, o, "potentiallyUnsafeConfigAnnotations"),
+			       um_json_new_str(a, unsafe[i]));
 	return um_cli_print_json(a, o);
 }

@@ -220,6 +220,21 @@ static bool one_of(const char *s, const char *const *list)
 	return false;
 }
 
+/* A file; or as crun's users write it, KIND:NAME, where we know but the kind "file". */
+static int log_to(struct um_cli *cli, const char *where, struct um_error *err)
+{
+	if (!strncmp(where, "file:", 5))
+		where += 5;
+	else if (where[0] != '/' && where[0] != '.' && strchr(where, ':'))
+		return um_error_set_reason(
+			err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
+			"--log: \"%.60s\" is not a file (one with a colon begins "
+			"with / or ./)",
+			where);
+	cli->log_path = where;
+	return 0;
+}
+
 /* Returns 0, 1 (done: version or help), or a negative errno. */
 static int global_option(struct um_cli *cli, int c, struct um_error *err)
 {
@@ -233,8 +248,7 @@ static int global_option(struct um_cli *cli, int c, struct um_error *err)
 		cli->rt.root = optarg;
 		return 0;
 	case OPT_LOG:
-		cli->log_path = optarg;
-		return 0;
+		return log_to(cli, optarg, err);
 	case OPT_FORMAT:
 		cli->log_json = !strcmp(optarg, "json");
 		return one_of(optarg, formats) ? 0 : um_cli_usage(err, "--log-format text|json");

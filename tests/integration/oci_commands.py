@@ -257,8 +257,10 @@ def test_features_are_complete(box):
     assert l["apparmor"]["enabled"] and l["selinux"]["enabled"]
     assert l["intelRdt"]["enabled"] is False and l["netDevices"]["enabled"] is False
     assert l["mountExtensions"]["idmap"]["enabled"] is True
-    assert l["memoryPolicy"] == {"modes": [], "flags": []}
-    assert f["potentiallyUnsafeConfigAnnotations"] == ["org.umiak.landlock."]
+    assert "MPOL_INTERLEAVE" in l["memoryPolicy"]["modes"]
+    assert "MPOL_F_STATIC_NODES" in l["memoryPolicy"]["flags"]
+    assert f["potentiallyUnsafeConfigAnnotations"] == ["org.systemd.property.", "org.umiak.landlock.",
+                                                       "run.oci."]
     assert re.match(r"\d+\.\d+\.\d+$", f["annotations"]["io.github.seccomp.libseccomp.version"])
 
 

@@ -354,6 +354,38 @@ def test_scheduler_and_io_priority_of_exec(box):
     assert "best-effort: prio 6" in r.out, r
 
 
+def test_memory_policy(box):
+    if not os.path.exists("/proc/self/numa_maps"):
+        raise Skip("no NUMA in this kernel")
+    known = json.loads(box.oci("features", ok=True).out)["linux"]["memoryPolicy"]
+    assert len(known["modes"]) == 7 and len(known["flags"]) == 3, known
+    for policy, seen in (({"mode": "MPOL_LOCAL"}, "local"),
+                         ({"mode": "MPOL_DEFAULT", "nodes": ""}, "default"),
+                         ({"mode": "MPOL_BIND", "nodes": "0"}, "bind:0"),
+                         ({"mode": "MPOL_INTERLEAVE", "nodes": "0-0"}, "interleave:0"),
+                         ({"mode": "MPOL_PREFERRED", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]},
+                          "prefer=static:0")):
+        box.linux["memoryPolicy"] = policy
+        r = box.run("cat /proc/self/numa_maps", ok=True)
+        assert all(l.split()[1] == seen for l in r.out.splitlines()), (policy, r)
+    up(box)
+    r = box.oci("exec", "c", "cat", "/proc/self/numa_maps", ok=True)
+    assert r.out.splitlines()[0].split()[1] == "prefer=static:0", r
+    box.oci("delete", "--force", "c", ok=True)
+    both = ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]
+    for policy, word in (({}, "mode"), ({"mode": "MPOL_ANY"}, "mode"), ({"mode": 2}, "mode"),
+                         ({"mode": "MPOL_BIND", "nodes": "0", "flags": ["X"]}, "flags"),
+                         ({"mode": "MPOL_BIND", "nodes": "0", "flags": both}, "flags"),
+                         ({"mode": "MPOL_BIND", "nodes": "1-"}, "nodes"),
+                         ({"mode": "MPOL_BIND", "nodes": "0-99999"}, "nodes"),
+                         ({"mode": "MPOL_BIND", "nodes": "-1"}, "nodes"),
+                         ({"mode": "MPOL_BIND"}, "memoryPolicy"),
+                         ({"mode": "MPOL_BIND", "nodes": "1000"}, "memoryPolicy"),
+                         ({"mode": "MPOL_LOCAL", "nodes": "0"}, "memoryPolicy")):
+        box.linux["memoryPolicy"] = policy
+        box.refused("linux.memoryPolicy", word)
+
+
 def test_fields_that_are_refused(box):
     for path, value, word in (
             (("process", "user", "username"), "x", "username"),
@@ -362,7 +394,6 @@ def test_fields_that_are_refused(box):
             (("linux", "personality"), {"domain": "PLAN9"}, "domain"),
             (("linux", "resources", "rdma"), {"mlx5_1": {"hcaHandles": 3}}, "rdma"),
             (("linux", "intelRdt"), {"closID": "x"}, "intelRdt"),
-            (("linux", "memoryPolicy"), {"mode": "MPOL_BIND"}, "memoryPolicy"),
             (("linux", "netDevices"), {"eth0": {}}, "netDevices"),
             (("process", "apparmorProfile"), "a\nb", "apparmorProfile"),
             (("process", "selinuxLabel"), 1, "selinuxLabel"),

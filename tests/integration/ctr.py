@@ -588,7 +588,7 @@ def test_what_is_elsewhere_is_said(m):
     m.bad(2, "images", has="see `umiak image list`")
     m.bad(2, "pull", "x", has="pulling is not there yet")
     m.bad(2, "network", "ls", has="network is not supported")
-    for option in ("--gpus=all", "--link=x", "--cgroupns=host", "--userns=auto", "--isolation=x"):
+    for option in ("--gpus=all", "--link=x", "--cgroupns=host", "--isolation=x"):
         m.bad(125, "run", option, "busybox", "true", has="unknown flag: " + option.split("=")[0])
 
 

@@ -76,6 +76,7 @@ static void hosts_file(const struct agent_pod *p, struct um_buf *b)
 
 	if (pod_host_network(p) && um_io_read_file(AT_FDCWD, "/etc/hosts", b, NULL) == 0)
 		goto aliases;
+	um_buf_adds(b, "# Kubernetes-managed hosts file.\n"); /* tools look for this line */
 	um_buf_adds(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
 	if (p->ip[0] && *subdomain)
 		um_buf_addf(b, "%s\t%s.%s.%s.svc.%s\t%s\n", p->ip, host, subdomain, p->ns,

@@ -21,6 +21,7 @@
  * end is told; and so long those that came before it did are left to be accepted. */
 #define WITHDRAW_LIMIT_NS (2 * UM_NSEC_PER_SEC)
 #define LINGER_NS (100 * UM_NSEC_PER_MSEC)
+#define AFTER_HOOK_NS (2 * UM_NSEC_PER_SEC)
 #define KILL_RETRY_NS (2 * UM_NSEC_PER_SEC)
 #define KILLS_MAX 5 /* then it is the shim that does not say what became of them */
 
@@ -332,6 +333,10 @@ static void advance_stopping(struct agent_pod *p)
 	}
 	if (um_timer_running(p->timer))
 		return;
+	if (p->grace_ns > 0 && ctrs_cut_hooks(p)) { /* who has not been told yet has this long */
+		um_timer_start(p->timer, AFTER_HOOK_NS);
+		return;
+	}
 	if (p->kills++ >= KILLS_MAX && p->shim)
 		pod_shim_lost(p, "does not tell of its containers' ends");
 	else

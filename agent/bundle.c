@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "agent/resolv.h"
+#include "agent/subpath.h"
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/num.h"
@@ -192,11 +193,14 @@ void bundle_work(struct agent_job *j)
 	UM_FAULT("agent.bundle.mounted");
 	if (j->result < 0)
 		return;
-	j->result = write_config(j, a, &img, bundle, &j->err);
+	j->result = subpaths_make(a, j->ctr, img.config, bundle, &j->err);
+	if (j->result == 0)
+		j->result = write_config(j, a, &img, bundle, &j->err);
 	UM_FAULT("agent.bundle.config");
 	if (j->result < 0) {
 		struct um_error ignored = UM_ERROR_INIT;
 
+		(void)!subpaths_release(bundle, &ignored);
 		j->fail_reason = "CreateContainerConfigError";
 		(void)!um_rootfs_release(j->pod->agent->images, id, target, &ignored);
 	}

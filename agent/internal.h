@@ -272,6 +272,8 @@ struct um_json *ctr_environment(struct um_arena *a, const struct agent_ctr *c,
 				const struct um_json *image_config, struct um_error *err);
 /* Kubernetes' $(VAR) expansion over an array of "K=V". NULL: no memory. */
 const char *expand_vars(struct um_arena *a, const char *text, const struct um_json *env);
+/* The first variable that @text names and @env has not; NULL: there is none. */
+const char *missing_var(struct um_arena *a, const char *text, const struct um_json *env);
 /* uid, gid and groups for runAsUser or the image's "user:group", by the rootfs' own passwd. */
 struct ctr_user {
 	uint32_t uid, gid;

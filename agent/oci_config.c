@@ -6,6 +6,7 @@
 
 #include "agent/oci_defaults.h"
 #include "agent/projection.h"
+#include "agent/subpath.h"
 #include "base/quantity.h"
 
 struct maker {
@@ -171,6 +172,8 @@ static void file_mounts(const struct maker *m, struct um_json *list)
 
 static int volume_mounts(const struct maker *m, struct um_json *list)
 {
+	size_t index = 0;
+
 	um_json_foreach (vm, um_json_get(m->spec, "volumeMounts")) {
 		const char *name = um_json_get_str(vm, "name", "");
 		const char *options[5];
@@ -186,9 +189,13 @@ static int volume_mounts(const struct maker *m, struct um_json *list)
 		if (!volume || volume_path(m->p, name, volume, path, sizeof(path)) < 0)
 			return um_error_set(m->err, -EINVAL, "volumeMounts: no volume \"%s\"",
 					    name);
-		if (um_json_get(vm, "subPath") || um_json_get(vm, "subPathExpr"))
-			return um_error_set(m->err, -EOPNOTSUPP,
-					    "volumeMounts: subPath is not supported yet");
+		if ((*um_json_get_str(vm, "subPath", "") ||
+		     *um_json_get_str(vm, "subPathExpr", "")) &&
+		    subpath_target(m->bundle, index, path, sizeof(path)) < 0)
+			return um_error_set(m->err, -ENAMETOOLONG,
+					    "volumeMounts: the path of the "
+					    "bundle is too long");
+		index++;
 		if (projection_is(volume))
 			ro = true;
 		options[n++] = "rbind";

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "agent/subpath.h"
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/quantity.h"
@@ -376,6 +377,8 @@ int remove_bundle(const struct agent_pod *p, const char *bundle, struct um_error
 	snprintf(target, sizeof(target), "%s/rootfs", path);
 	snprintf(id, sizeof(id), "%s-%s", p->uid, bundle);
 	r = um_rootfs_release(p->agent->images, id, target, err);
+	if (r == 0)
+		r = subpaths_release(path, err);
 	return r < 0 ? r : um_io_remove_tree(AT_FDCWD, path, err);
 }
 

@@ -183,6 +183,10 @@ static void check_mounts(struct um_svalidator *v, const struct um_spod_ctx *ctx,
 
 		if (*name && !has_volume(ctx->spec, name))
 			um_sv_not_found(v, UM_SPATH_FIELD(here, "name"), name);
+		if (*um_json_get_str(it, "subPath", "") && *um_json_get_str(it, "subPathExpr", ""))
+			um_sv_invalid_str(v, UM_SPATH_FIELD(here, "subPathExpr"),
+					  um_json_get_str(it, "subPathExpr", ""),
+					  "subPathExpr and subPath are mutually exclusive");
 		for (const struct um_json *o = mounts->first; *path && o != it; o = o->next) {
 			if (um_json_streq(um_json_get(o, "mountPath"), path)) {
 				um_sv_invalid_str(v, UM_SPATH_FIELD(here, "mountPath"), path,

@@ -245,4 +245,129 @@ def test_what_may_be_missing_goes(node):
     wait_for("and is back", lambda: seen("/o/k", "/n/k"), timeout=60)
 
 
+def part(name, path, mount="/p", expr=False, **more):
+    return {"name": name, "mountPath": mount, "subPathExpr" if expr else "subPath": path, **more}
+
+
+def test_parts_of_volumes(node):
+    up(node, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"},
+              "data": {"one": "1", "two": "2"}})
+    here = node.path("host")
+    os.makedirs(here + "/deep/er")
+    open(here + "/deep/er/f", "w").write("of the host\n")
+    volumes = [{"name": "c", "configMap": {"name": "c", "items": [
+        {"key": "one", "path": "one"}, {"key": "two", "path": "in/two"}]}},
+        {"name": "d", "downwardAPI": {"items": [{"path": "name", "fieldRef": {
+            "fieldPath": "metadata.name"}}]}},
+        {"name": "e", "emptyDir": {}}, {"name": "h", "hostPath": {"path": here}}]
+    main = {"env": [{"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+            "volumeMounts": [part("c", "one", "/etc/passwd"), part("c", "in", "/in"),
+                             part("d", "name", "/name"), part("e", "a/b", "/ab"),
+                             part("e", "$(NAME)/logs", "/logs", expr=True),
+                             {"name": "e", "mountPath": "/all"},
+                             part("h", "deep/er", "/h", readOnly=True)]}
+    node.apply(pod("p", "cat /etc/passwd /in/two; cat /name; echo; ls /etc/passwd /name; "
+                   "echo x >/ab/f && echo y >/logs/g && cat /all/a/b/f /all/p/logs/g; "
+                   "stat -c %a /all/a /all/a/b; cat /h/f; echo z >/h/f; echo w >/etc/passwd",
+                   main=main, volumes=volumes))
+    ended(node, "p")
+    out = node.k("logs", "p").splitlines()
+    assert out[:9] == ["12p", "/etc/passwd", "/name", "x", "y", "777", "777", "of the host",
+                       "sh: can't create /h/f: Read-only file system"], out
+    assert "Read-only" in out[9], out
+    # A second run of the container, and nothing is left of either.
+    node.apply(pod("again", "test -e /p/f || { echo >/p/f; exit 1; }; echo second; sleep 0.2",
+                   restartPolicy="OnFailure", volumes=volumes[2:3],
+                   main={"volumeMounts": [part("e", "x")]}))
+    ended(node, "again")
+    wait_for("the second run", lambda: node.k("logs", "again") == "second\n")
+    node.k("delete", "pods", "--all")
+    node.assert_no_leaks()
+    assert read(here + "/deep/er/f") == "of the host\n"
+
+
+def test_parts_that_leave_their_volume(node):
+    up(node)
+    here = node.path("host")
+    os.makedirs(here)
+    os.symlink("/", here + "/root")
+    os.symlink("../..", here + "/up")
+    os.symlink("inner", here + "/fine")
+    os.mkdir(here + "/inner")
+    os.symlink("/proc/self/root", here + "/magic")
+    volumes = [{"name": "h", "hostPath": {"path": here}}]
+
+    def apply(name, mount, env=()):
+        node.apply(pod(name, "echo ran", volumes=volumes,
+                       main={"env": list(env), "volumeMounts": [mount]}))
+
+    apply("link", part("h", "root"))
+    apply("below", part("h", "root/etc"))
+    apply("up", part("h", "up"))
+    apply("made", part("h", "up/new"))
+    apply("magic", part("h", "magic/etc"))
+    apply("dots", part("h", "$(P)", expr=True), [{"name": "P", "value": ".."}])
+    apply("absolute", part("h", "$(P)", expr=True), [{"name": "P", "value": "/etc"}])
+    apply("unset", part("h", "$(NOBODY)/x", expr=True))
+    apply("good", part("h", "fine/sub"))
+    assert ended(node, "good")["state"]["terminated"]["exitCode"] == 0
+    assert os.path.isdir(here + "/inner/sub")
+    for name, why in (("link", "subPath"), ("below", "subPath"), ("up", "subPath"),
+                      ("made", "subPath"), ("magic", "subPath"),
+                      ("dots", "must not contain '..'"), ("absolute", "absolute path"),
+                      ("unset", 'missing value for "NOBODY"')):
+        def waits():
+            st = status(node, name)["state"].get("waiting", {})
+            return st.get("reason") == "CreateContainerConfigError" and why in st["message"]
+        wait_for(name + " to be refused", waits)
+    assert not os.path.exists(os.path.join(here, "../../new"))
+    # What an annotation says may be mended while the pod waits.
+    env = [{"name": "P", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['p']"}}}]
+    node.apply(pod("mended", "echo ran", volumes=volumes,
+                   main={"env": env, "volumeMounts": [part("h", "$(P)", expr=True)]}))
+    wait_for("it waits", lambda: "CreateContainerConfigError" in node.k("get", "pod", "mended")
+             or "waiting" in str(status(node, "mended")))
+    node.k("annotate", "pod", "mended", "p=inner")
+    assert ended(node, "mended")["state"]["terminated"]["exitCode"] == 0
+    out = node.k("apply", "-f", "-", check=False, input=json.dumps(pod("bad", volumes=volumes, main={
+        "volumeMounts": [dict(part("h", "a"), subPathExpr="b"), part("h", "../x", "/q"),
+                         part("h", "/x", "/r", expr=True)]})))
+    assert "mutually exclusive" in out and "must not contain '..'" in out and \
+        "must be a relative path" in out, out
+    node.k("delete", "pods", "--all")
+    node.assert_no_leaks()
+
+
+# A container that swaps a folder for a link while others start with a part of the volume.
+def test_a_part_that_is_swapped(node):
+    up(node)
+    here = node.path("host")
+    os.makedirs(here + "/x")
+    with open(here + "/x/hostname", "w") as f:
+        f.write("mine")
+    os.symlink("/etc", here + "/evil")
+    volumes = [{"name": "h", "hostPath": {"path": here}}]
+    node.apply(pod("swaps", "cd /e; while true; do mv -T x y; mv -T evil x; mv -T x evil; "
+                   "mv -T y x; done", volumes=volumes, mounts=[("h", "/e")],
+                   terminationGracePeriodSeconds=1))
+    node.ready("swaps")
+    names = [f"v{i}" for i in range(20)]
+    node.apply(*[pod(n, "cat /p/hostname", volumes=volumes, main={
+        "volumeMounts": [part("h", "x")]}) for n in names])
+
+    def over(name):
+        st = status(node, name)["state"]
+        return "terminated" in st or "CreateContainerConfigError" in str(st) or \
+            "CreateContainerError" in str(st)
+
+    for name in names:
+        wait_for(name, lambda: over(name), timeout=60)
+        text = node.k("logs", name, check=False)
+        # A folder made in the moment in which there was none is empty, or gone again.
+        assert text == "mine" or "No such file" in text or "umiak-oci:" in text or \
+            "waiting to start" in text or "not found" in text, (name, text)
+    node.k("delete", "pods", "--all", "--timeout=60s", timeout=70)
+    node.assert_no_leaks()
+
+
 main(globals())

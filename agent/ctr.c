@@ -358,13 +358,13 @@ void ctr_hook_result(struct agent_ctr *c, enum probe_kind kind, bool ok, const c
 	else if (ok)
 		begin_probes(c);
 	else
-		ctr_kill(c, "failed its postStart hook");
+		ctr_kill(c, -1, "failed its postStart hook");
 }
 
-void ctr_kill(struct agent_ctr *c, const char *why)
+void ctr_kill(struct agent_ctr *c, int64_t grace, const char *why)
 {
-	int64_t grace = um_json_get_i64(c->pod->obj, "spec.terminationGracePeriodSeconds", 30);
-
+	if (grace < 0)
+		grace = um_json_get_i64(c->pod->obj, "spec.terminationGracePeriodSeconds", 30);
 	if (c->state != CTR_RUNNING || c->killed || !c->pod->shim)
 		return;
 	c->killed = true;
@@ -498,8 +498,11 @@ void ctr_probe_result(struct agent_ctr *c, enum probe_kind kind, bool ok, const 
 		return;
 	}
 	if (!ok) {
-		ctr_kill(c, kind == PROBE_STARTUP ? "failed its startup probe"
-						  : "failed its liveness probe");
+		ctr_kill(c,
+			 um_json_get_i64(um_json_get(c->spec, probe_fields[kind]),
+					 "terminationGracePeriodSeconds", -1),
+			 kind == PROBE_STARTUP ? "failed its startup probe"
+					       : "failed its liveness probe");
 		return;
 	}
 	if (kind == PROBE_STARTUP && !c->started) {

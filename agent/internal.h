@@ -228,7 +228,8 @@ void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m);
 void ctr_tell_end(struct agent_ctr *c);
 /* Ends the preStop hooks that still run and asks at once. False: there were none. */
 bool ctrs_cut_hooks(struct agent_pod *p);
-void ctr_kill(struct agent_ctr *c, const char *why);
+/* Ends it, to be started again as the pod's policy says. @grace: seconds; negative: the pod's. */
+void ctr_kill(struct agent_ctr *c, int64_t grace, const char *why);
 /* Waits with its next start, in CrashLoopBackOff. */
 void ctr_back_off(struct agent_ctr *c, int64_t delay_ns);
 /* The shim is gone without being told to: every container that ran has ended. @unknown: it had not

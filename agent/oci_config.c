@@ -7,6 +7,7 @@
 #include "agent/oci_defaults.h"
 #include "agent/projection.h"
 #include "agent/subpath.h"
+#include "agent/sysctl.h"
 #include "base/quantity.h"
 
 struct maker {
@@ -266,7 +267,7 @@ static struct um_json *resources(const struct maker *m)
 
 static struct um_json *linux_part(const struct maker *m)
 {
-	struct um_json *o = um_json_new_obj(m->a);
+	struct um_json *o = um_json_new_obj(m->a), *sysctls;
 	char path[512];
 
 	if (pod_cgroup_path(m->p, path, sizeof(path)) < 0)
@@ -275,6 +276,9 @@ static struct um_json *linux_part(const struct maker *m)
 	um_json_set_str(m->a, o, "cgroupsPath",
 			um_arena_printf(m->a, "%s/%s-%d", path, m->c->name, m->c->attempt));
 	um_json_set(m->a, o, "resources", resources(m));
+	sysctls = sysctl_config(m->a, m->pod);
+	if (sysctls)
+		um_json_set(m->a, o, "sysctl", sysctls);
 	if (!m->privileged) {
 		um_json_set(m->a, o, "maskedPaths", um_oci_strings(m->a, um_oci_masked));
 		um_json_set(m->a, o, "readonlyPaths", um_oci_strings(m->a, um_oci_readonly));

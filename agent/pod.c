@@ -5,6 +5,7 @@
 #include "agent/proxy.h"
 #include "agent/refresh.h"
 #include "agent/refs.h"
+#include "agent/sysctl.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -255,11 +256,27 @@ static void kill_done(struct agent_job *j)
 
 /* ---- one look ---- */
 
+/* It asks for what this node does not give. */
+static bool has_failed(struct agent_pod *p)
+{
+	const char *name = sysctl_forbidden(p->obj);
+
+	if (!name)
+		return false;
+	pod_fail(p);
+	snprintf(p->reason, sizeof(p->reason), "SysctlForbidden");
+	snprintf(p->message, sizeof(p->message), "forbidden sysctl: \"%.253s\" not allowlisted",
+		 name);
+	pod_event(p, "Warning", p->reason, "%s", p->message);
+	pod_dirty(p);
+	return true;
+}
+
 static void begin_sandbox(struct agent_pod *p)
 {
 	struct um_error err = UM_ERROR_INIT;
 
-	if (um_timer_running(p->timer))
+	if (um_timer_running(p->timer) || has_failed(p))
 		return;
 	if (adopt_save(p, &err) < 0) {
 		snprintf(p->message, sizeof(p->message), "%s", err.msg);
@@ -585,7 +602,7 @@ static void take_update(struct agent_pod *p)
 		c->spec = spec;
 		c->name = um_json_get_str(spec, "name", "");
 		if (other && c->state == CTR_RUNNING && !c->init)
-			ctr_kill(c, "its image has changed");
+			ctr_kill(c, -1, "its image has changed");
 		if (other && c->state == CTR_WAITING)
 			um_timer_stop(c->timer);
 	}

@@ -217,6 +217,35 @@ def test_groups(node):
     assert "fsGroup" in out and "supplementalGroups[0]" in out, out
 
 
+def test_kernel_parameters(node):
+    up(node)
+    show = "cd /proc/sys; cat kernel/shm_rmid_forced net/ipv4/ip_unprivileged_port_start"
+    two = [{"name": "kernel.shm_rmid_forced", "value": "1"},
+           {"name": "net/ipv4/ip_unprivileged_port_start", "value": "77"}]
+    node.apply(pod("safe", show, securityContext={"sysctls": two}), pod("plain", show),
+               pod("unsafe", show, securityContext={"sysctls": two[:1] + [
+                   {"name": "kernel.msgmax", "value": "8192"}]}))
+    ended(node, "safe")
+    assert node.k("logs", "safe") == "1\n77\n", node.k("logs", "safe")
+    ended(node, "plain")
+    assert "77" not in node.k("logs", "plain")
+    wait_for("the refusal", lambda: node.get("pod", "unsafe")["status"]["phase"] == "Failed")
+    st = node.get("pod", "unsafe")["status"]
+    assert st["reason"] == "SysctlForbidden" and "kernel.msgmax" in st["message"], st
+    node.k("delete", "pods", "--all")
+    node.assert_no_leaks()
+
+
+def test_the_grace_of_a_probe(node):
+    up(node)
+    node.apply(pod("deaf", "trap '' TERM; while true; do sleep 0.1; done", restartPolicy="Always",
+                   terminationGracePeriodSeconds=600, main={"livenessProbe": {
+                       "exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1,
+                       "terminationGracePeriodSeconds": 1}}))
+    wait_for("a restart", lambda: status(node, "deaf")["restartCount"] >= 1, timeout=120)
+    node.k("delete", "pod", "deaf", "--grace-period=1")
+
+
 def test_the_hosts_file_says_whose_it_is(node):
     up(node, pod("own", "cat /etc/hosts"), pod("host", "cat /etc/hosts", hostNetwork=True))
     for name in ("own", "host"):

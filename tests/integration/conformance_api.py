@@ -136,7 +136,7 @@ def forms(s):
        and "/api/v1" in r["paths"] and len(r["paths"]) == len(set(r["paths"])), "all paths", r)
     for path, what in (("/pods/x/exec", "pods/exec"), ("/pods/x/ephemeralcontainers",
                        "pods/ephemeralcontainers"), ("/services/x/proxy/a/b", "services/proxy"),
-                       ("/podtemplates", "podtemplates/v1")):
+                       ("/limitranges", "limitranges/v1")):
         code, r = s.request("GET", NS + path)
         ok(code == 404 and r["reason"] == "NotFound" and r["message"].endswith(
             "it does not have " + what) and r["details"]["causes"], "not here: " + what, (code, r))
@@ -213,6 +213,39 @@ def log_options(s):
     s.request("DELETE", NS + "/pods/lg?gracePeriodSeconds=0")
 
 
+# The kind by which Kubernetes' own test looks at lists in chunks.
+def templates(s):
+    base = NS + "/podtemplates"
+    template = {"metadata": {"labels": {"pod": "x"}}, "spec": {"containers": [
+        {"name": "c", "image": "i:1"}]}}
+    code, r = s.request("POST", base, dict(named("pt", template=template)))
+    ok(code == 201 and r["metadata"]["generation"] == 1
+       and r["template"]["spec"]["restartPolicy"] == "Always", "a pod template", (code, r))
+    code, r = s.request("PATCH", base + "/pt", {"metadata": {"labels": {"a": "b"}}}, **MERGE)
+    ok(code == 200 and r["metadata"]["generation"] == 1, "patched", (code, r))
+    r["template"]["spec"]["containers"][0]["image"] = "i:2"
+    code, r = s.request("PUT", base + "/pt", r)
+    ok(code == 200 and r["metadata"]["generation"] == 2, "replaced", (code, r))
+    code, r = s.request("POST", base, named("bad", template={"spec": {"containers": []}}))
+    ok(code == 422 and "template.spec.containers" in r["message"], "not any", (code, r))
+    code, r = s.request("GET", base, headers={"Accept": "application/json;as=Table;v=v1;"
+                                              "g=meta.k8s.io"})
+    ok([row["cells"] for row in r["rows"]] == [["pt", "c", "i:2", "pod=x"]], "its row", r)
+    for n in range(9):
+        s.request("POST", base, named("pt%d" % n, template=template))
+    code, r = s.request("GET", base + "?limit=4")
+    rv, names = r["metadata"]["resourceVersion"], [o["metadata"]["name"] for o in r["items"]]
+    ok(len(names) == 4 and r["metadata"]["remainingItemCount"] == 6, "a chunk", r["metadata"])
+    while r["metadata"].get("continue"):
+        code, r = s.request("GET", base + "?limit=4&continue=" + r["metadata"]["continue"])
+        names += [o["metadata"]["name"] for o in r["items"]]
+        ok(r["metadata"]["resourceVersion"] == rv, "at the same revision", r["metadata"])
+    ok(names == ["pt"] + ["pt%d" % n for n in range(9)], "all of them", names)
+    code, r = s.request("DELETE", base + "?labelSelector=a%3Db")
+    code, r = s.request("GET", base)
+    ok(code == 200 and len(r["items"]) == 9, "deleted by label", (code, len(r["items"])))
+
+
 def with_kubectl(version, path, s, tmp):
     k = Kubectl(path, s, tmp)
     k.env["KUBECTL_EXTERNAL_DIFF"] = "diff -u"
@@ -253,7 +286,7 @@ server = Server(os.path.join(tmp, "d"))
 short = Server(os.path.join(tmp, "short"), nodes=(), more=["--compact-keep", "10"])
 try:
     server.start()
-    for part in (status, list_options, forms, mirror, log_options):
+    for part in (status, list_options, forms, mirror, log_options, templates):
         run(part, server)
     run(issuer, server, tmp)
     for ver, path in kubectls.prepare():

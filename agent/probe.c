@@ -245,7 +245,8 @@ static void on_http_done(void *arg, const struct um_http_result *res)
 		snprintf(why, sizeof(why), "HTTP probe failed with statuscode: %d", status);
 	else
 		snprintf(why, sizeof(why), "Get: %s", res->err->msg);
-	result(p, status >= 200 && status < 400, why);
+	/* To a hook any answer is one. */
+	result(p, is_hook(p) ? status > 0 : status >= 200 && status < 400, why);
 }
 
 /* The certificate of a pod is nobody's: it is not verified, as kubelets do not. */

@@ -79,7 +79,8 @@ def test_hooks_that_run_a_command(node):
 
 
 def test_hooks_over_http(node):
-    up(node, pod("server", "httpd -f -vv -p 8080 -h /www 2>&1"))
+    up(node, pod("server", "httpd -f -vv -p 8080 -h /www 2>&1", main={
+        "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1}}))
     node.ready("server")
     ip = node.get("pod", "server")["status"]["podIP"]
 
@@ -87,11 +88,16 @@ def test_hooks_over_http(node):
         return {"httpGet": {"path": path, "port": 8080, "host": ip,
                             "httpHeaders": [{"name": "X-Who", "value": "hook"}]}}
 
-    node.apply(pod("client", main={"lifecycle": {"postStart": get("/"), "preStop": get("/pre")}}))
-    node.ready("client")
-    assert "url:/" in node.k("logs", "server") and "url:/pre" not in node.k("logs", "server")
+    node.apply(pod("client", main={"lifecycle": {"postStart": get("/post"),
+                                                 "preStop": get("/pre")}}))
+    node.ready("client")  # that there is no such page does not matter
+    assert "url:/post" in node.k("logs", "server") and "url:/pre" not in node.k("logs", "server")
     node.k("delete", "pod", "client")
     wait_for("the hook", lambda: "url:/pre" in node.k("logs", "server"))
+    nobody = {"httpGet": {"path": "/", "port": 9, "host": ip}}
+    node.apply(pod("alone", main={"lifecycle": {"postStart": nobody}}))
+    assert ended(node, "alone")["state"]["terminated"]
+    wait_for("the event", lambda: events(node, "alone", "FailedPostStartHook"))
 
 
 def test_hooks_that_fail(node):

@@ -449,17 +449,17 @@ static void keep_metadata(struct um_areq *rq, struct um_json *obj, const struct 
 		carry(rq->arena, meta, old_meta, kept[i]);
 }
 
-/* Labels and annotations may be given beside a status, as Kubernetes has it; but a node says what
- * its pods are, not what they are called. */
+/* Labels and annotations may be given beside a status, as Kubernetes has it (but the labels of
+ * Deployments). A node, though, says what its pods are, not what they are called. */
 static void carry_notes(struct um_areq *rq, struct um_json *to, const struct um_json *from)
 {
-	static const char *const notes[] = {"labels", "annotations"};
+	struct um_json *meta = um_json_get(to, "metadata");
 
 	if (rq->id.node && !rq->id.admin)
 		return;
-	for (size_t i = 0; i < UM_ARRAY_LEN(notes); i++)
-		carry(rq->arena, um_json_get(to, "metadata"), um_json_get(from, "metadata"),
-		      notes[i]);
+	carry(rq->arena, meta, um_json_get(from, "metadata"), "annotations");
+	if (strcmp(rq->rt.kind->kind, "Deployment"))
+		carry(rq->arena, meta, um_json_get(from, "metadata"), "labels");
 }
 
 /* /status changes no part of spec, everything else leaves the status alone. */

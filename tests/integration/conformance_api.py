@@ -53,6 +53,16 @@ def status(s):
        and r["metadata"]["labels"] == {"a": "b"} and r["spec"]["ports"][0]["port"] == 80
        and r["status"]["loadBalancer"]["ingress"] == [{"ip": "203.0.113.1"}],
        "an annotation beside a status is kept, a spec is not", (code, r))
+    apps = "/apis/apps/v1/namespaces/default/deployments"
+    s.request("POST", apps, named("dep", spec={
+        "replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}}}))
+    code, r = s.request("PATCH", apps + "/dep/status", {
+        "metadata": {"annotations": {"x": "y"}, "labels": {"x": "y"}}}, **MERGE)
+    ok(code == 200 and r["metadata"]["annotations"]["x"] == "y" and "labels" not in r["metadata"],
+       "but the labels of a Deployment", (code, r))
+    s.request("DELETE", apps + "/dep")
     code, r = s.request("PATCH", "/api/v1/namespaces/default/status", {
         "metadata": {"annotations": {"seen": "yes"}},
         "status": {"conditions": [{"type": "StatusPatch", "status": "True"}]}}, **MERGE)

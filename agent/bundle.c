@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "agent/resolv.h"
+#include "agent/subpath.h"
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/num.h"
@@ -76,6 +77,7 @@ static void hosts_file(const struct agent_pod *p, struct um_buf *b)
 
 	if (pod_host_network(p) && um_io_read_file(AT_FDCWD, "/etc/hosts", b, NULL) == 0)
 		goto aliases;
+	um_buf_adds(b, "# Kubernetes-managed hosts file.\n"); /* tools look for this line */
 	um_buf_adds(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
 	if (p->ip[0] && *subdomain)
 		um_buf_addf(b, "%s\t%s.%s.%s.svc.%s\t%s\n", p->ip, host, subdomain, p->ns,
@@ -191,11 +193,14 @@ void bundle_work(struct agent_job *j)
 	UM_FAULT("agent.bundle.mounted");
 	if (j->result < 0)
 		return;
-	j->result = write_config(j, a, &img, bundle, &j->err);
+	j->result = subpaths_make(a, j->ctr, img.config, bundle, &j->err);
+	if (j->result == 0)
+		j->result = write_config(j, a, &img, bundle, &j->err);
 	UM_FAULT("agent.bundle.config");
 	if (j->result < 0) {
 		struct um_error ignored = UM_ERROR_INIT;
 
+		(void)!subpaths_release(bundle, &ignored);
 		j->fail_reason = "CreateContainerConfigError";
 		(void)!um_rootfs_release(j->pod->agent->images, id, target, &ignored);
 	}

@@ -64,12 +64,19 @@ void ctr_init(struct agent_ctr *c, struct agent_pod *p, const struct um_json *sp
 		if (probe)
 			c->probes[i] = probe_new(c, (enum probe_kind)i, probe);
 	}
+	if (um_json_path(spec, "lifecycle.postStart") && !init)
+		c->post_start =
+			probe_new(c, HOOK_POST_START, um_json_path(spec, "lifecycle.postStart"));
+	if (um_json_path(spec, "lifecycle.preStop") && !init)
+		c->pre_stop = probe_new(c, HOOK_PRE_STOP, um_json_path(spec, "lifecycle.preStop"));
 }
 
 void ctr_release(struct agent_ctr *c)
 {
 	for (size_t i = 0; i < UM_ARRAY_LEN(c->probes); i++)
 		probe_free(c->probes[i]);
+	probe_free(c->post_start);
+	probe_free(c->pre_stop);
 	um_timer_free(c->timer);
 	free(c->last.message);
 	free(c->prior.message);
@@ -80,6 +87,10 @@ static void stop_probes(struct agent_ctr *c)
 	for (size_t i = 0; i < UM_ARRAY_LEN(c->probes); i++)
 		if (c->probes[i])
 			probe_stop(c->probes[i]);
+	if (c->post_start)
+		probe_stop(c->post_start);
+	if (c->pre_stop)
+		probe_stop(c->pre_stop);
 }
 
 static void wait_with(struct agent_ctr *c, const char *reason, const char *fmt, ...)
@@ -102,6 +113,17 @@ static int64_t next_backoff(int64_t now_ns)
 	int64_t next = now_ns ? now_ns * 2 : BACKOFF_FIRST_NS;
 
 	return next > BACKOFF_MOST_NS ? BACKOFF_MOST_NS : next;
+}
+
+/* It runs, and its postStart hook is over. */
+static void begin_probes(struct agent_ctr *c)
+{
+	c->started = !c->probes[PROBE_STARTUP];
+	c->ready = c->started && !c->probes[PROBE_READINESS];
+	for (size_t i = 0; i < UM_ARRAY_LEN(c->probes); i++)
+		if (c->probes[i] && (i == PROBE_STARTUP || c->started))
+			probe_start(c->probes[i]);
+	pod_dirty(c->pod);
 }
 
 static void image_failed(struct agent_ctr *c, const struct agent_job *j)
@@ -194,6 +216,7 @@ static void begin_start(struct agent_ctr *c)
 {
 	c->state = CTR_STARTING;
 	c->killed = false;
+	c->stop_stage = HOOK_NOT_YET;
 	c->started_ns = 0;
 	snprintf(c->id, sizeof(c->id), "%s-%s-%d", c->pod->uid, c->name, c->attempt);
 	links_of_pod(c->pod);
@@ -285,15 +308,63 @@ static void retire_done(struct agent_job *j)
 	pod_dirty(c->pod);
 }
 
-void ctr_tell_end(const struct agent_ctr *c)
+static void signal_end(struct agent_ctr *c)
 {
-	(void)!shim_signal(c->pod->shim, c->name, c->stop_signal ? c->stop_signal : SIGTERM);
+	c->stop_stage = HOOK_OVER;
+	if (c->pod->shim)
+		(void)!shim_signal(c->pod->shim, c->name,
+				   c->stop_signal ? c->stop_signal : SIGTERM);
 }
 
-void ctr_kill(struct agent_ctr *c, const char *why)
+void ctr_tell_end(struct agent_ctr *c)
 {
-	int64_t grace = um_json_get_i64(c->pod->obj, "spec.terminationGracePeriodSeconds", 30);
+	if (!c->pre_stop || c->stop_stage == HOOK_OVER) {
+		signal_end(c);
+	} else if (c->stop_stage == HOOK_NOT_YET) {
+		c->stop_stage = HOOK_RUNS;
+		probe_start(c->pre_stop);
+	}
+}
 
+bool ctrs_cut_hooks(struct agent_pod *p)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < p->n_ctrs; i++) {
+		struct agent_ctr *c = &p->ctrs[i];
+
+		if (c->state != CTR_RUNNING || c->stop_stage != HOOK_RUNS)
+			continue;
+		any = true;
+		probe_stop(c->pre_stop);
+		pod_event(p, "Warning", "FailedPreStopHook",
+			  "PreStopHook of container %s takes longer than the pod's grace", c->name);
+		signal_end(c);
+	}
+	return any;
+}
+
+void ctr_hook_result(struct agent_ctr *c, enum probe_kind kind, bool ok, const char *why)
+{
+	if (c->state != CTR_RUNNING)
+		return;
+	if (!ok)
+		pod_event(c->pod, "Warning",
+			  kind == HOOK_PRE_STOP ? "FailedPreStopHook" : "FailedPostStartHook",
+			  "%s of container %s failed: %s",
+			  kind == HOOK_PRE_STOP ? "PreStopHook" : "PostStartHook", c->name, why);
+	if (kind == HOOK_PRE_STOP)
+		signal_end(c);
+	else if (ok)
+		begin_probes(c);
+	else
+		ctr_kill(c, -1, "failed its postStart hook");
+}
+
+void ctr_kill(struct agent_ctr *c, int64_t grace, const char *why)
+{
+	if (grace < 0)
+		grace = um_json_get_i64(c->pod->obj, "spec.terminationGracePeriodSeconds", 30);
 	if (c->state != CTR_RUNNING || c->killed || !c->pod->shim)
 		return;
 	c->killed = true;
@@ -346,18 +417,17 @@ static void on_running(struct agent_ctr *c, const struct um_shim_msg *m, bool ad
 	c->started_ns = um_shim_num(m, "started", 0);
 	c->state = CTR_RUNNING;
 	c->reason[0] = c->message[0] = '\0';
-	c->ready = !c->probes[PROBE_READINESS];
-	c->started = !c->probes[PROBE_STARTUP];
-	if (!c->started)
-		c->ready = false;
+	c->ready = c->started = false;
 	if (adopted)
 		um_log(UM_LOG_DEBUG, "container adopted", UM_LOG_STR("pod", c->pod->name),
 		       UM_LOG_STR("container", c->name));
 	else
 		pod_event(c->pod, "Normal", "Started", "Started container %s", c->name);
-	for (size_t i = 0; i < UM_ARRAY_LEN(c->probes); i++)
-		if (c->probes[i] && (i == PROBE_STARTUP || c->started))
-			probe_start(c->probes[i]);
+	/* Whom an earlier agent had started it told of that, too. */
+	if (c->post_start && !adopted)
+		probe_start(c->post_start);
+	else
+		begin_probes(c);
 	if (c->pod->state == POD_STOPPING && c->pod->term_sent)
 		ctr_tell_end(c);
 	pod_dirty(c->pod);
@@ -428,8 +498,11 @@ void ctr_probe_result(struct agent_ctr *c, enum probe_kind kind, bool ok, const 
 		return;
 	}
 	if (!ok) {
-		ctr_kill(c, kind == PROBE_STARTUP ? "failed its startup probe"
-						  : "failed its liveness probe");
+		ctr_kill(c,
+			 um_json_get_i64(um_json_get(c->spec, probe_fields[kind]),
+					 "terminationGracePeriodSeconds", -1),
+			 kind == PROBE_STARTUP ? "failed its startup probe"
+					       : "failed its liveness probe");
 		return;
 	}
 	if (kind == PROBE_STARTUP && !c->started) {

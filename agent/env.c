@@ -48,6 +48,22 @@ const char *expand_vars(struct um_arena *a, const char *text, const struct um_js
 	return um_buf_error(&b) ? NULL : um_arena_strndup(a, um_buf_str(&b), b.len);
 }
 
+const char *missing_var(struct um_arena *a, const char *text, const struct um_json *env)
+{
+	for (const char *p = text; *p; p++) {
+		const char *end;
+
+		if (p[0] == '$' && p[1] == '$') {
+			p++;
+			continue;
+		}
+		end = p[0] == '$' && p[1] == '(' ? strchr(p + 2, ')') : NULL;
+		if (end && !env_value(env, p + 2, (size_t)(end - p - 2)))
+			return um_arena_strndup(a, p + 2, (size_t)(end - p - 2));
+	}
+	return NULL;
+}
+
 /* ---- values ---- */
 
 /* Sets or replaces one variable; the place of the first stays. */

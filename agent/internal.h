@@ -81,6 +81,8 @@ struct agent_ctr {
 	int image_failures;
 	struct um_timer *timer;	       /* back-off, and the kill after a grace */
 	struct agent_probe *probes[3]; /* startup, liveness, readiness; NULL where there is none */
+	struct agent_probe *post_start, *pre_stop;		/* hooks, likewise */
+	enum { HOOK_NOT_YET, HOOK_RUNS, HOOK_OVER } stop_stage; /* of preStop */
 };
 
 struct agent_job {
@@ -222,9 +224,12 @@ bool ctrs_any_alive(const struct agent_pod *p);
 bool ctrs_all_finished(const struct agent_pod *p);
 /* What the shim says. */
 void ctr_on_shim(struct agent_pod *p, const struct um_shim_msg *m);
-/* Asks it to end, with its image's StopSignal. */
-void ctr_tell_end(const struct agent_ctr *c);
-void ctr_kill(struct agent_ctr *c, const char *why);
+/* Asks it to end: first by its preStop hook, then with its image's StopSignal. */
+void ctr_tell_end(struct agent_ctr *c);
+/* Ends the preStop hooks that still run and asks at once. False: there were none. */
+bool ctrs_cut_hooks(struct agent_pod *p);
+/* Ends it, to be started again as the pod's policy says. @grace: seconds; negative: the pod's. */
+void ctr_kill(struct agent_ctr *c, int64_t grace, const char *why);
 /* Waits with its next start, in CrashLoopBackOff. */
 void ctr_back_off(struct agent_ctr *c, int64_t delay_ns);
 /* The shim is gone without being told to: every container that ran has ended. @unknown: it had not
@@ -240,6 +245,10 @@ void volumes_work(struct agent_job *j);
 void volumes_refresh_work(struct agent_job *j);
 void bundle_work(struct agent_job *j);
 void retire_work(struct agent_job *j);
+/* What the container that has ended says of it (terminationMessagePolicy); free() it. NULL:
+ * nothing. Blocks. */
+#define TERMINATION_MESSAGE_MAX 4096
+char *termination_message(const struct agent_job *j);
 /* Where it keeps what it has learned, until that is saved with the pod. */
 int retire_note_path(const struct agent_ctr *c, char *buf, size_t size);
 /* Unmounts and removes "<container>.<attempt>" of the pod's folder and its snapshot. */
@@ -264,6 +273,8 @@ struct um_json *ctr_environment(struct um_arena *a, const struct agent_ctr *c,
 				const struct um_json *image_config, struct um_error *err);
 /* Kubernetes' $(VAR) expansion over an array of "K=V". NULL: no memory. */
 const char *expand_vars(struct um_arena *a, const char *text, const struct um_json *env);
+/* The first variable that @text names and @env has not; NULL: there is none. */
+const char *missing_var(struct um_arena *a, const char *text, const struct um_json *env);
 /* uid, gid and groups for runAsUser or the image's "user:group", by the rootfs' own passwd. */
 struct ctr_user {
 	uint32_t uid, gid;
@@ -299,12 +310,20 @@ int shim_quit(struct agent_shim *s);
 
 /* ---- probe.c ---- */
 
-enum probe_kind { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS };
+enum probe_kind {
+	PROBE_STARTUP,
+	PROBE_LIVENESS,
+	PROBE_READINESS,
+	HOOK_POST_START, /* hooks are probes that are tried once */
+	HOOK_PRE_STOP,
+};
 struct agent_probe *probe_new(struct agent_ctr *c, enum probe_kind kind,
 			      const struct um_json *spec);
 void probe_start(struct agent_probe *p);
 void probe_stop(struct agent_probe *p);
 void probe_free(struct agent_probe *p);
+/* A hook is over. */
+void ctr_hook_result(struct agent_ctr *c, enum probe_kind kind, bool ok, const char *why);
 /* A probe's verdict has changed or failed for good. */
 void ctr_probe_result(struct agent_ctr *c, enum probe_kind kind, bool ok, const char *why);
 

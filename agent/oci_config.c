@@ -6,6 +6,8 @@
 
 #include "agent/oci_defaults.h"
 #include "agent/projection.h"
+#include "agent/subpath.h"
+#include "agent/sysctl.h"
 #include "base/quantity.h"
 
 struct maker {
@@ -171,6 +173,8 @@ static void file_mounts(const struct maker *m, struct um_json *list)
 
 static int volume_mounts(const struct maker *m, struct um_json *list)
 {
+	size_t index = 0;
+
 	um_json_foreach (vm, um_json_get(m->spec, "volumeMounts")) {
 		const char *name = um_json_get_str(vm, "name", "");
 		const char *options[5];
@@ -186,9 +190,13 @@ static int volume_mounts(const struct maker *m, struct um_json *list)
 		if (!volume || volume_path(m->p, name, volume, path, sizeof(path)) < 0)
 			return um_error_set(m->err, -EINVAL, "volumeMounts: no volume \"%s\"",
 					    name);
-		if (um_json_get(vm, "subPath") || um_json_get(vm, "subPathExpr"))
-			return um_error_set(m->err, -EOPNOTSUPP,
-					    "volumeMounts: subPath is not supported yet");
+		if ((*um_json_get_str(vm, "subPath", "") ||
+		     *um_json_get_str(vm, "subPathExpr", "")) &&
+		    subpath_target(m->bundle, index, path, sizeof(path)) < 0)
+			return um_error_set(m->err, -ENAMETOOLONG,
+					    "volumeMounts: the path of the "
+					    "bundle is too long");
+		index++;
 		if (projection_is(volume))
 			ro = true;
 		options[n++] = "rbind";
@@ -259,7 +267,7 @@ static struct um_json *resources(const struct maker *m)
 
 static struct um_json *linux_part(const struct maker *m)
 {
-	struct um_json *o = um_json_new_obj(m->a);
+	struct um_json *o = um_json_new_obj(m->a), *sysctls;
 	char path[512];
 
 	if (pod_cgroup_path(m->p, path, sizeof(path)) < 0)
@@ -268,6 +276,9 @@ static struct um_json *linux_part(const struct maker *m)
 	um_json_set_str(m->a, o, "cgroupsPath",
 			um_arena_printf(m->a, "%s/%s-%d", path, m->c->name, m->c->attempt));
 	um_json_set(m->a, o, "resources", resources(m));
+	sysctls = sysctl_config(m->a, m->pod);
+	if (sysctls)
+		um_json_set(m->a, o, "sysctl", sysctls);
 	if (!m->privileged) {
 		um_json_set(m->a, o, "maskedPaths", um_oci_strings(m->a, um_oci_masked));
 		um_json_set(m->a, o, "readonlyPaths", um_oci_strings(m->a, um_oci_readonly));

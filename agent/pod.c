@@ -5,6 +5,7 @@
 #include "agent/proxy.h"
 #include "agent/refresh.h"
 #include "agent/refs.h"
+#include "agent/sysctl.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -21,6 +22,7 @@
  * end is told; and so long those that came before it did are left to be accepted. */
 #define WITHDRAW_LIMIT_NS (2 * UM_NSEC_PER_SEC)
 #define LINGER_NS (100 * UM_NSEC_PER_MSEC)
+#define AFTER_HOOK_NS (2 * UM_NSEC_PER_SEC)
 #define KILL_RETRY_NS (2 * UM_NSEC_PER_SEC)
 #define KILLS_MAX 5 /* then it is the shim that does not say what became of them */
 
@@ -254,11 +256,27 @@ static void kill_done(struct agent_job *j)
 
 /* ---- one look ---- */
 
+/* It asks for what this node does not give. */
+static bool has_failed(struct agent_pod *p)
+{
+	const char *name = sysctl_forbidden(p->obj);
+
+	if (!name)
+		return false;
+	pod_fail(p);
+	snprintf(p->reason, sizeof(p->reason), "SysctlForbidden");
+	snprintf(p->message, sizeof(p->message), "forbidden sysctl: \"%.253s\" not allowlisted",
+		 name);
+	pod_event(p, "Warning", p->reason, "%s", p->message);
+	pod_dirty(p);
+	return true;
+}
+
 static void begin_sandbox(struct agent_pod *p)
 {
 	struct um_error err = UM_ERROR_INIT;
 
-	if (um_timer_running(p->timer))
+	if (um_timer_running(p->timer) || has_failed(p))
 		return;
 	if (adopt_save(p, &err) < 0) {
 		snprintf(p->message, sizeof(p->message), "%s", err.msg);
@@ -332,6 +350,10 @@ static void advance_stopping(struct agent_pod *p)
 	}
 	if (um_timer_running(p->timer))
 		return;
+	if (p->grace_ns > 0 && ctrs_cut_hooks(p)) { /* who has not been told yet has this long */
+		um_timer_start(p->timer, AFTER_HOOK_NS);
+		return;
+	}
 	if (p->kills++ >= KILLS_MAX && p->shim)
 		pod_shim_lost(p, "does not tell of its containers' ends");
 	else
@@ -580,7 +602,7 @@ static void take_update(struct agent_pod *p)
 		c->spec = spec;
 		c->name = um_json_get_str(spec, "name", "");
 		if (other && c->state == CTR_RUNNING && !c->init)
-			ctr_kill(c, "its image has changed");
+			ctr_kill(c, -1, "its image has changed");
 		if (other && c->state == CTR_WAITING)
 			um_timer_stop(c->timer);
 	}

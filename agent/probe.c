@@ -1,4 +1,5 @@
-/* Probes: exec, HTTP and TCP, with thresholds. Each try is bounded by timeoutSeconds. */
+/* Probes: exec, HTTP and TCP, with thresholds. Each try is bounded by timeoutSeconds. And hooks:
+ * one try, bounded by the grace of the pod alone. */
 #include "agent/internal.h"
 
 #include <arpa/inet.h>
@@ -15,11 +16,12 @@
 #include "wire/tls.h"
 
 #define READ_MAX_BYTES (10 << 10)
+#define HOOK_HTTP_NS (3600 * UM_NSEC_PER_SEC)
 
 struct agent_probe {
 	struct agent_ctr *ctr;
 	enum probe_kind kind;
-	const char *type; /* "exec", "httpGet", "tcpSocket" */
+	const char *type; /* "exec", "httpGet", "tcpSocket", "sleep" */
 	bool on;
 	int ok_streak, bad_streak;
 	bool verdict; /* what was last told */
@@ -38,9 +40,15 @@ struct agent_probe {
 /* The newest form of its definition: the pod's document may have been replaced. */
 static const struct um_json *definition(const struct agent_probe *p)
 {
-	static const char *const fields[] = {"startupProbe", "livenessProbe", "readinessProbe"};
+	static const char *const fields[] = {"startupProbe", "livenessProbe", "readinessProbe",
+					     "lifecycle.postStart", "lifecycle.preStop"};
 
-	return um_json_get(p->ctr->spec, fields[p->kind]);
+	return um_json_path(p->ctr->spec, fields[p->kind]);
+}
+
+static bool is_hook(const struct agent_probe *p)
+{
+	return p->kind >= HOOK_POST_START;
 }
 
 static int64_t number(const struct agent_probe *p, const char *field, int64_t fallback)
@@ -67,6 +75,11 @@ static void result(struct agent_probe *p, bool ok, const char *why)
 	end_try(p);
 	if (!p->on)
 		return;
+	if (is_hook(p)) {
+		p->on = false;
+		ctr_hook_result(p->ctr, p->kind, ok, why);
+		return;
+	}
 	um_timer_start(p->next, number(p, "periodSeconds", 10) * UM_NSEC_PER_SEC);
 	if (ok)
 		p->bad_streak = 0;
@@ -232,7 +245,8 @@ static void on_http_done(void *arg, const struct um_http_result *res)
 		snprintf(why, sizeof(why), "HTTP probe failed with statuscode: %d", status);
 	else
 		snprintf(why, sizeof(why), "Get: %s", res->err->msg);
-	result(p, status >= 200 && status < 400, why);
+	/* To a hook any answer is one. */
+	result(p, is_hook(p) ? status > 0 : status >= 200 && status < 400, why);
 }
 
 /* The certificate of a pod is nobody's: it is not verified, as kubelets do not. */
@@ -245,9 +259,9 @@ static struct um_tls *probe_tls(struct um_agent *a, struct um_error *err)
 	return a->probe_tls;
 }
 
-static const struct um_http1_header usual_headers[] = {
-	{"User-Agent", "kube-probe/1.33"},
-	{"Accept", "*/*"},
+static const struct um_http1_header usual_headers[][2] = {
+	{{"User-Agent", "kube-probe/1.33"}, {"Accept", "*/*"}},
+	{{"User-Agent", "kube-lifecycle/1.33"}, {"Accept", "*/*"}},
 };
 
 static bool has_header(const struct um_http_call_opts *o, const char *name)
@@ -259,10 +273,10 @@ static bool has_header(const struct um_http_call_opts *o, const char *name)
 }
 
 /* The definition's own headers, and the usual ones that it does not give; free() them. */
-static int set_headers(struct um_http_call_opts *o, const struct um_json *given)
+static int set_headers(struct um_http_call_opts *o, const struct um_json *given, bool hook)
 {
 	struct um_http1_header *h =
-		calloc((given ? given->len : 0) + UM_ARRAY_LEN(usual_headers), sizeof(*h));
+		calloc((given ? given->len : 0) + UM_ARRAY_LEN(usual_headers[0]), sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
@@ -272,9 +286,9 @@ static int set_headers(struct um_http_call_opts *o, const struct um_json *given)
 			.name = um_json_get_str(it, "name", ""),
 			.value = um_json_get_str(it, "value", ""),
 		};
-	for (size_t i = 0; i < UM_ARRAY_LEN(usual_headers); i++)
-		if (!has_header(o, usual_headers[i].name))
-			h[o->n_headers++] = usual_headers[i];
+	for (size_t i = 0; i < UM_ARRAY_LEN(usual_headers[0]); i++)
+		if (!has_header(o, usual_headers[hook][i].name))
+			h[o->n_headers++] = usual_headers[hook][i];
 	return 0;
 }
 
@@ -292,7 +306,8 @@ static bool try_http(struct agent_probe *p, char *why, size_t size)
 		.method = "GET",
 		.close = true,
 		.body_cap = READ_MAX_BYTES,
-		.timeout_ns = number(p, "timeoutSeconds", 1) * UM_NSEC_PER_SEC,
+		.timeout_ns = is_hook(p) ? HOOK_HTTP_NS
+					 : number(p, "timeoutSeconds", 1) * UM_NSEC_PER_SEC,
 		.on_head = on_http_head,
 		.on_done = on_http_done,
 		.arg = p,
@@ -309,7 +324,7 @@ static bool try_http(struct agent_probe *p, char *why, size_t size)
 		r = co.tls ? 0 : err.code;
 	}
 	if (r == 0)
-		r = set_headers(&o, um_json_get(def, "httpHeaders"));
+		r = set_headers(&o, um_json_get(def, "httpHeaders"), is_hook(p));
 	um_http_client_free(TAKE_PTR(p->client));
 	p->status = 0;
 	if (r == 0)
@@ -322,12 +337,23 @@ static bool try_http(struct agent_probe *p, char *why, size_t size)
 	return r == 0;
 }
 
+/* ---- sleep: hooks only ---- */
+
+static bool try_sleep(struct agent_probe *p, char *why um_unused, size_t size um_unused)
+{
+	int64_t seconds = um_json_get_i64(definition(p), "sleep.seconds", 0);
+
+	um_timer_start(p->limit, seconds * UM_NSEC_PER_SEC);
+	return true;
+}
+
 /* ---- turns ---- */
 
 static const struct {
 	const char *type;
 	bool (*try)(struct agent_probe *p, char *why, size_t size);
-} types[] = {{"exec", try_exec}, {"httpGet", try_http}, {"tcpSocket", try_tcp}};
+} types[] = {
+	{"exec", try_exec}, {"httpGet", try_http}, {"tcpSocket", try_tcp}, {"sleep", try_sleep}};
 
 static void on_limit(void *arg)
 {
@@ -338,7 +364,10 @@ static void on_limit(void *arg)
 		kill(-p->pid, SIGKILL);
 		return;
 	}
-	result(p, false, "timed out");
+	if (is_hook(p))
+		result(p, true, ""); /* it has slept */
+	else
+		result(p, false, "timed out");
 }
 
 static void on_next(void *arg)
@@ -354,7 +383,8 @@ static void on_next(void *arg)
 	}
 	p->trying = true;
 	p->timed_out = false;
-	um_timer_start(p->limit, number(p, "timeoutSeconds", 1) * UM_NSEC_PER_SEC);
+	if (!is_hook(p))
+		um_timer_start(p->limit, number(p, "timeoutSeconds", 1) * UM_NSEC_PER_SEC);
 	for (size_t i = 0; i < UM_ARRAY_LEN(types); i++)
 		if (!strcmp(types[i].type, p->type) && types[i].try(p, why, sizeof(why)))
 			return;

@@ -200,13 +200,14 @@ static int put_token(const struct maker *m, const char *key, const struct um_jso
 {
 	const char *token = um_json_get_str(refs_get(m->p, "tokens", key), "token", NULL);
 	uid_t user = common_user(m->p);
+	bool own = user != (uid_t)-1 || m->files->gid != (gid_t)-1;
 
 	if (!token)
 		return m->lenient ? 0
 				  : um_error_set(m->err, -ENOENT,
 						 "the service account's token has not come");
 	return volume_files_put(m->files, um_json_get_str(source, "path", ""), token, strlen(token),
-				user == (uid_t)-1 ? m->mode : TOKEN_MODE, user, m->err);
+				own ? TOKEN_MODE : m->mode, user, m->err);
 }
 
 static int put_projected(struct maker *m, const struct um_json *v, const struct um_json *projected)

@@ -31,24 +31,31 @@ struct agent_refresh {
 
 struct search {
 	const char *plural, *name;
-	bool found;
+	bool found, needed;
 };
 
 static void look_at_name(void *arg, const struct refs_name *n)
 {
 	struct search *s = arg;
 
-	s->found |= !strcmp(n->plural, s->plural) && !strcmp(n->name, s->name);
+	if (strcmp(n->plural, s->plural) || strcmp(n->name, s->name))
+		return;
+	s->found = true;
+	s->needed |= !n->optional;
 }
 
-static bool names(const struct agent_pod *p, const char *plural, const char *ns, const char *name)
+/* @ret_needed, which may be NULL: not only where it may be missing. */
+static bool names(const struct agent_pod *p, const char *plural, const char *ns, const char *name,
+		  bool *ret_needed)
 {
-	struct search s = {plural, name, false};
+	struct search s = {plural, name, false, false};
 
 	if (p->is_static || p->ending || p->state < POD_SANDBOX || p->state > POD_RUN ||
 	    strcmp(p->ns, ns))
 		return false;
 	refs_each(p, look_at_name, &s);
+	if (ret_needed)
+		*ret_needed = s.needed;
 	return s.found;
 }
 
@@ -59,13 +66,15 @@ static void on_fetched(void *arg, const struct um_json *obj, const struct um_err
 	struct object *o = arg;
 	struct um_agent *a = o->agent;
 	struct agent_pod *p, *tmp;
+	bool gone = !obj && err && err->reason == UM_REASON_NOT_FOUND, needed = false;
 
 	o->busy = false;
 	o->due_ns = um_loop_now(a->loop) + PAUSE_NS;
+	/* One that is gone leaves what was made of it, but where it may be missing. */
 	HASH_ITER (hh, a->pods, p, tmp)
-		if (obj && names(p, o->plural, o->ns, o->name))
+		if ((obj || gone) && names(p, o->plural, o->ns, o->name, &needed) &&
+		    (obj || !needed))
 			refs_deliver(p, o->plural, o->name, obj);
-	/* One that is gone leaves what was made of it. */
 	if (err && err->reason != UM_REASON_NOT_FOUND && err->reason != UM_REASON_FORBIDDEN) {
 		o->again = true;
 		o->due_ns += REFS_RETRY_NS;
@@ -127,7 +136,7 @@ void refresh_changed(struct um_agent *a, const char *plural, const char *ns, con
 		if (!strcmp(plurals[i], plural))
 			kind = plurals[i];
 	HASH_ITER (hh, a->pods, p, tmp)
-		wanted |= kind && names(p, kind, ns, name);
+		wanted |= kind && names(p, kind, ns, name, NULL);
 	if (!wanted || a->closing)
 		return;
 	o = find_or_make(a->refresh, kind, ns, name);

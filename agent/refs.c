@@ -377,11 +377,16 @@ void refs_fetch(struct agent_pod *p)
 void refs_deliver(struct agent_pod *p, const char *plural, const char *name,
 		  const struct um_json *obj)
 {
+	char key[REFS_KEY_MAX];
+
 	if (!p->news) {
 		p->news_arena = um_arena_new(REFS_MAX_BYTES);
 		p->news = p->news_arena ? um_json_new_obj(p->news_arena) : NULL;
 	}
-	if (!p->news || keep(p->news_arena, p->news, plural, name, obj) < 0)
+	snprintf(key, sizeof(key), "%s/%s", plural, name);
+	if (!p->news ||
+	    (obj ? keep(p->news_arena, p->news, plural, name, obj) < 0
+		 : !um_json_set(p->news_arena, p->news, key, um_json_new_null(p->news_arena))))
 		um_log(UM_LOG_ERROR, "a change is lost: out of memory", UM_LOG_STR("pod", p->name),
 		       UM_LOG_STR("object", name));
 	if (p->state == POD_VOLUMES && !p->job)
@@ -415,6 +420,10 @@ bool refs_take_news(struct agent_pod *p)
 	um_json_foreach (it, p->news) {
 		if (um_json_get(all, it->key))
 			continue;
+		if (um_json_is(it, UM_JSON_NULL)) { /* it is gone */
+			changed |= um_json_get(p->refs, it->key) != NULL;
+			continue;
+		}
 		changed |= !um_json_equal(it, um_json_get(p->refs, it->key));
 		um_json_set(a, all, it->key, um_json_copy(a, it));
 	}

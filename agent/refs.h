@@ -24,7 +24,8 @@ void refs_each(const struct agent_pod *p, void (*fn)(void *arg, const struct ref
  * silence, without what only serves to talk to the server. */
 void refs_fetch(struct agent_pod *p);
 
-/* A newer form of an object has come: kept until refs_take_news() or refs_advance(). */
+/* A newer form of an object has come, or NULL: it is gone. Kept until refs_take_news() or
+ * refs_advance(). */
 void refs_deliver(struct agent_pod *p, const char *plural, const char *name,
 		  const struct um_json *obj);
 /* Takes over what has come; true when anything differs. The pod has no step under way. */

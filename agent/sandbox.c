@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "agent/subpath.h"
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/quantity.h"
@@ -376,6 +377,8 @@ int remove_bundle(const struct agent_pod *p, const char *bundle, struct um_error
 	snprintf(target, sizeof(target), "%s/rootfs", path);
 	snprintf(id, sizeof(id), "%s-%s", p->uid, bundle);
 	r = um_rootfs_release(p->agent->images, id, target, err);
+	if (r == 0)
+		r = subpaths_release(path, err);
 	return r < 0 ? r : um_io_remove_tree(AT_FDCWD, path, err);
 }
 
@@ -512,26 +515,6 @@ void cleanup_work(struct agent_job *j)
 
 /* ---- one container's remains ---- */
 
-#define TERMINATION_MESSAGE_MAX 4096
-
-static void read_termination_message(struct agent_job *j)
-{
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(TERMINATION_MESSAGE_MAX);
-	_cleanup_close_ int fd = -1;
-	char path[4096];
-
-	if (pod_run_path(j->pod, path, sizeof(path), "%s.%d/termination", j->ctr->name,
-			 j->ctr->attempt) < 0)
-		return;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return;
-	if (um_io_read_fd(fd, &b) == -EMSGSIZE)
-		b.failed = 0; /* its beginning is enough */
-	if (b.len)
-		j->message = um_buf_steal(&b, NULL);
-}
-
 static void find_oom(struct agent_job *j)
 {
 	struct um_cgroup *cg = NULL;
@@ -586,7 +569,7 @@ void retire_work(struct agent_job *j)
 	j->result = retire_note_path(j->ctr, note, sizeof(note));
 	if (j->result == 0 && !read_retire_note(j, note)) {
 		find_oom(j);
-		read_termination_message(j);
+		j->message = termination_message(j);
 		if (j->oom || j->message)
 			j->result = write_retire_note(j, note, &j->err);
 	}

@@ -206,6 +206,16 @@ static const struct um_json *security(const struct um_json *pod, const struct um
 	return v ? v : um_json_get(um_json_path(pod, "spec.securityContext"), name);
 }
 
+static int add_group(struct ctr_user *u, const struct um_json *group, struct um_error *err)
+{
+	if (!group)
+		return 0;
+	if (u->n_groups == UM_ARRAY_LEN(u->groups))
+		return um_error_set(err, -E2BIG, "more than %zu groups", UM_ARRAY_LEN(u->groups));
+	u->groups[u->n_groups++] = (uint32_t)um_json_i64(group, 0);
+	return 0;
+}
+
 int resolve_user(const struct um_json *pod, const struct um_json *spec,
 		 const struct um_json *image_config, const char *rootfs, struct ctr_user *ret,
 		 struct um_error *err)
@@ -226,10 +236,15 @@ int resolve_user(const struct um_json *pod, const struct um_json *spec,
 		return r;
 	if (gid)
 		ret->gid = (uint32_t)um_json_i64(gid, 0);
-	um_json_foreach (it, um_json_path(pod, "spec.securityContext.supplementalGroups")) {
-		if (ret->n_groups < UM_ARRAY_LEN(ret->groups) - 1)
-			ret->groups[ret->n_groups++] = (uint32_t)um_json_i64(it, 0);
-	}
+	r = add_group(ret, um_json_path(pod, "spec.securityContext.fsGroup"), err);
+	um_json_foreach (it, um_json_path(pod, "spec.securityContext.supplementalGroups"))
+		if (r == 0)
+			r = add_group(ret, it, err);
+	if (r < 0)
+		return r;
+	if (ret->n_groups == UM_ARRAY_LEN(ret->groups))
+		return um_error_set(err, -E2BIG, "more than %zu groups",
+				    UM_ARRAY_LEN(ret->groups) - 1);
 	/* Its own group is one of them, so that a program that changes the one keeps what the other
 	 * may not (CVE-2022-36109). */
 	memmove(ret->groups + 1, ret->groups, ret->n_groups * sizeof(ret->groups[0]));

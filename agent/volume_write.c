@@ -23,7 +23,7 @@
 
 void volume_files_init(struct volume_files *v, struct um_arena *a)
 {
-	*v = (struct volume_files){.a = a};
+	*v = (struct volume_files){.a = a, .gid = (gid_t)-1};
 	v->end = &v->first;
 }
 
@@ -91,7 +91,7 @@ int volume_files_put(struct volume_files *v, const char *path, const char *data,
 	f->path = clean;
 	f->data = data;
 	f->len = len;
-	f->mode = mode & 0777;
+	f->mode = (mode & 0777) | (v->gid == (gid_t)-1 ? 0 : 0440);
 	f->uid = uid;
 	v->bytes += len;
 	return 0;
@@ -99,7 +99,7 @@ int volume_files_put(struct volume_files *v, const char *path, const char *data,
 
 /* ---- what is there ---- */
 
-static bool same_file(int dirfd, const struct volume_file *f)
+static bool same_file(int dirfd, const struct volume_file *f, gid_t gid)
 {
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(f->len + 1);
 	_cleanup_close_ int fd = openat(dirfd, f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -107,7 +107,8 @@ static bool same_file(int dirfd, const struct volume_file *f)
 
 	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	       (st.st_mode & 07777) == f->mode && (size_t)st.st_size == f->len &&
-	       (f->uid == (uid_t)-1 || st.st_uid == f->uid) && um_io_read_fd(fd, &b) == 0 &&
+	       (f->uid == (uid_t)-1 || st.st_uid == f->uid) &&
+	       (gid == (gid_t)-1 || st.st_gid == gid) && um_io_read_fd(fd, &b) == 0 &&
 	       b.len == f->len && !memcmp(um_buf_str(&b), f->data, f->len);
 }
 
@@ -147,14 +148,14 @@ static bool is_current(int dirfd, const struct volume_files *v, char now[NAME_MA
 	if (fd < 0)
 		return false;
 	for (const struct volume_file *f = v->first; f; f = f->next, want++)
-		if (!same_file(fd, f))
+		if (!same_file(fd, f, v->gid))
 			return false;
 	return count_files(fd, ".", &have, NULL) == 0 && have == want;
 }
 
 /* ---- a new generation ---- */
 
-static int write_one(int dirfd, const struct volume_file *f, struct um_error *err)
+static int write_one(int dirfd, const struct volume_file *f, gid_t gid, struct um_error *err)
 {
 	const char *slash = strrchr(f->path, '/');
 	_cleanup_close_ int fd = -1;
@@ -171,7 +172,7 @@ static int write_one(int dirfd, const struct volume_file *f, struct um_error *er
 	if (fd < 0)
 		return um_error_errno(err, -errno, "create %s", f->path);
 	r = um_io_write_all(fd, f->data, f->len);
-	if (r == 0 && f->uid != (uid_t)-1 && fchown(fd, f->uid, (gid_t)-1) < 0)
+	if (r == 0 && (f->uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, f->uid, gid) < 0)
 		r = -errno;
 	if (r == 0 && fchmod(fd, f->mode) < 0)
 		r = -errno;
@@ -211,7 +212,7 @@ static int write_generation(int dirfd, const struct volume_files *v, char name[N
 	if (fd < 0)
 		return um_error_errno(err, -errno, "open %s", name);
 	for (const struct volume_file *f = v->first; f; f = f->next) {
-		r = write_one(fd, f, err);
+		r = write_one(fd, f, v->gid, err);
 		UM_FAULT("agent.volume.file");
 		if (r < 0)
 			return r;

@@ -30,6 +30,7 @@ struct volume_file {
 struct volume_files {
 	struct um_arena *a;
 	struct volume_file *first, **end;
+	gid_t gid;    /* may read all of them; (gid_t)-1: their modes alone say who may */
 	size_t bytes; /* of all files */
 	unsigned n;
 };

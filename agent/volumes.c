@@ -25,6 +25,12 @@ int volume_path(const struct agent_pod *p, const char *volume, const struct um_j
 	return pod_run_path(p, buf, size, "volumes/%s", volume);
 }
 
+/* fsGroup; (gid_t)-1: none. */
+static gid_t fs_group(const struct agent_pod *p)
+{
+	return (gid_t)um_json_get_i64(p->obj, "spec.securityContext.fsGroup", -1);
+}
+
 /* ---- files of keys ---- */
 
 /* On the memory-backed run folder. */
@@ -38,31 +44,43 @@ static int make_keys(const struct agent_pod *p, const struct um_json *v, const c
 	if (!a)
 		return um_error_errno(err, -ENOMEM, "make %s", path);
 	volume_files_init(&files, a);
+	files.gid = fs_group(p);
 	r = projection_files(p, v, lenient, &files, err);
 	return r < 0 ? r : volume_write(path, &files, NULL, err);
 }
 
 /* ---- emptyDir ---- */
 
-static int make_empty(const char *path, const struct um_json *source, struct um_error *err)
+/* What is made in it later has the group, too. */
+static int share(const char *path, gid_t group, struct um_error *err)
+{
+	bool any = group != (gid_t)-1;
+
+	if ((any && lchown(path, (uid_t)-1, group) < 0) || chmod(path, any ? 02777 : 0777) < 0)
+		return um_error_errno(err, -errno, "give %s to its group", path);
+	return 0;
+}
+
+static int make_empty(const char *path, const struct um_json *source, gid_t group,
+		      struct um_error *err)
 {
 	const char *limit = um_json_get_str(source, "sizeLimit", NULL);
-	char data[64] = "mode=1777";
+	char data[64] = "mode=0777";
 	int64_t bytes;
 	int r = um_io_mkdirs(AT_FDCWD, path, 0777, err);
 
 	if (r < 0)
 		return r;
 	if (strcmp(um_json_get_str(source, "medium", ""), "Memory"))
-		return chmod(path, 0777) < 0 ? um_error_errno(err, -errno, "chmod %s", path) : 0;
+		return share(path, group, err);
 	/* An earlier try may have come this far. One mount upon another would never be removed. */
 	while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 		;
 	if (limit && um_quantity_value(limit, &bytes) == 0 && bytes > 0)
-		snprintf(data, sizeof(data), "mode=1777,size=%lld", (long long)bytes);
+		snprintf(data, sizeof(data), "mode=0777,size=%lld", (long long)bytes);
 	if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, data) < 0)
 		return um_error_errno(err, -errno, "mount a tmpfs at %s", path);
-	return 0;
+	return share(path, group, err);
 }
 
 /* ---- hostPath ---- */
@@ -128,7 +146,7 @@ static int make_volume(const struct agent_pod *p, const struct um_json *v, struc
 	if ((source = um_json_get(v, "hostPath")))
 		return check_host(source, err);
 	if ((source = um_json_get(v, "emptyDir")))
-		return make_empty(path, source, err);
+		return make_empty(path, source, fs_group(p), err);
 	return um_error_set(err, -EOPNOTSUPP, "volume %s: its kind is not supported", name);
 }
 

@@ -246,6 +246,7 @@ bool um_may(struct um_areq *rq)
 	/* What every authenticated client may: see how to talk to this server, and who it is. */
 	return rt->fixed == um_handle_discovery || rt->fixed == um_handle_openapi ||
 	       rt->fixed == um_handle_health || rt->fixed == um_handle_version ||
+	       rt->fixed == um_handle_issuer || rt->fixed == um_handle_jwks ||
 	       (rt->kind && rt->kind->is_virtual && rt->verb == UM_VERB_CREATE);
 }
 

@@ -135,6 +135,8 @@ int um_route(struct um_areq *rq);
 const char *um_route_missing(struct um_areq *rq);
 /* Whether a path is a fixed page, which is put into @rt. */
 bool um_route_is_page(struct um_route *rt, const char *path);
+/* Adds the paths of all fixed pages to @list. */
+void um_route_pages(struct um_json *list, struct um_arena *a);
 
 /* ---- auth.c ---- */
 /* 0 or -EACCES: nobody. */
@@ -158,6 +160,7 @@ struct um_status {
 	const struct um_cause *causes;
 	const char *name, *uid;
 	const struct um_kind *kind;
+	const char *cont; /* of a list that has expired: where another one may go on */
 	int retry_after;
 	bool plural; /* details.kind is the resource, as Kubernetes has it for all but 422 */
 };
@@ -170,6 +173,11 @@ void um_answer_conflict(struct um_areq *rq, const char *name, const char *why);
 void um_answer_invalid(struct um_areq *rq, const char *name, const struct um_causes *causes);
 void um_answer_forbidden(struct um_areq *rq, const char *why);
 void um_answer_gone(struct um_areq *rq, const char *why);
+/* A list or watch whose parameter @field cannot be had: 422. @reason: "FieldValueForbidden", ... */
+void um_answer_bad_list_option(struct um_areq *rq, const char *reason, const char *field,
+			       const char *message);
+/* resourceVersion is newer than what there is: 504, to be asked again. */
+void um_answer_too_new(struct um_areq *rq, int64_t asked, int64_t now);
 void um_answer_success(struct um_areq *rq, const char *name, const char *uid);
 void um_answer_no_memory(struct um_areq *rq);
 /* A store's refusal of a write; @creating: a failed compare means that the object exists. */
@@ -217,6 +225,9 @@ void um_handle_health(struct um_areq *rq);
 void um_handle_version(struct um_areq *rq);
 void um_handle_metrics(struct um_areq *rq);
 void um_handle_openapi(struct um_areq *rq);
+void um_handle_paths(struct um_areq *rq);
+void um_handle_issuer(struct um_areq *rq);
+void um_handle_jwks(struct um_areq *rq);
 void um_handle_discovery(struct um_areq *rq);
 void um_handle_node_control(struct um_areq *rq);
 void um_handle_stream(struct um_areq *rq);

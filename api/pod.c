@@ -255,9 +255,22 @@ static const char *pick_container(struct um_areq *rq, const struct um_json *pod)
 static bool log_options(struct um_areq *rq, struct um_json *msg)
 {
 	static const char *const numbers[] = {"tailLines", "sinceSeconds", "limitBytes"};
+	static const int64_t least[] = {0, 1, 1};
 	static const char *const flags[] = {"follow", "previous", "timestamps"};
 	const char *since = um_http_query(rq->http, "sinceTime");
+	const char *stream = um_http_query(rq->http, "stream");
 	int64_t ns;
+
+	if (stream && *stream && strcmp(stream, "All")) {
+		um_answer_bad_request(rq, "stream: Forbidden: only All is supported by Umiak yet");
+		return false;
+	}
+	if (since && *since && um_http_query(rq->http, "sinceSeconds")) {
+		um_answer_bad_request(
+			rq, "sinceTime: Forbidden: at most one of sinceTime or sinceSeconds may "
+			    "be specified");
+		return false;
+	}
 
 	for (size_t i = 0; i < UM_ARRAY_LEN(numbers); i++) {
 		const char *v = um_http_query(rq->http, numbers[i]);
@@ -267,6 +280,11 @@ static bool log_options(struct um_areq *rq, struct um_json *msg)
 			continue;
 		if (um_query_i64(rq, numbers[i], &n) < 0) {
 			um_answer_bad_request(rq, "%s: Invalid value: \"%s\": must be a number",
+					      numbers[i], v);
+			return false;
+		}
+		if (n < least[i]) {
+			um_answer_bad_request(rq, "%s: Invalid value: %s: must be greater than 0",
 					      numbers[i], v);
 			return false;
 		}

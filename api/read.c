@@ -12,11 +12,17 @@ enum {
 void um_handle_get(struct um_areq *rq)
 {
 	const struct um_route *rt = &rq->rt;
+	struct um_store *store = um_api_store(rq->api, rt->kind);
 	struct um_store_kv kv;
 	char key[UM_OBJECT_KEY_MAX];
+	int64_t wanted = 0;
 
-	if (um_object_key(key, rt->kind, rt->ns, rt->name) < 0 ||
-	    um_store_get(um_api_store(rq->api, rt->kind), key, &kv) < 0)
+	if (um_query_i64(rq, "resourceVersion", &wanted) < 0)
+		um_answer_bad_request(rq, "resourceVersion: Invalid value: must be a number");
+	else if (wanted > um_store_rev(store))
+		um_answer_too_new(rq, wanted, um_store_rev(store));
+	else if (um_object_key(key, rt->kind, rt->ns, rt->name) < 0 ||
+		 um_store_get(store, key, &kv) < 0)
 		um_answer_not_found(rq, rt->kind, rt->name);
 	else
 		um_answer_object(rq, 200, kv.value, kv.mod_rev);
@@ -110,14 +116,18 @@ static void put_head(struct lister *l)
 	}
 }
 
-/* "umc1.<revision>.<the last key behind the prefix, in hex>" */
+/* umc1.<revision>.<the last key behind the prefix, in hex> */
+static void put_token(struct lister *l)
+{
+	um_buf_addf(&l->out, "umc1.%lld.", (long long)l->rev);
+	for (const char *s = l->after + strlen(l->prefix); *s; s++)
+		um_buf_addf(&l->out, "%02x", (unsigned char)*s);
+}
+
 static void put_continue(struct lister *l)
 {
-	const char *s = l->after + strlen(l->prefix);
-
-	um_buf_addf(&l->out, ",\"continue\":\"umc1.%lld.", (long long)l->rev);
-	for (; *s; s++)
-		um_buf_addf(&l->out, "%02x", (unsigned char)*s);
+	um_buf_adds(&l->out, ",\"continue\":\"");
+	put_token(l);
 	um_buf_addc(&l->out, '"');
 	if (!l->sel)
 		um_buf_addf(&l->out, ",\"remainingItemCount\":%lld", (long long)l->remaining);
@@ -224,6 +234,68 @@ static int read_continue(struct lister *l, const char *token)
 	return 0;
 }
 
+/* What of resourceVersion, resourceVersionMatch and continue go together. False: answered. */
+static bool check_match(struct um_areq *rq, bool continued)
+{
+	const char *rv = um_http_query(rq->http, "resourceVersion");
+	const char *match = um_http_query(rq->http, "resourceVersionMatch"), *why = NULL;
+	bool exact = match && !strcmp(match, "Exact");
+
+	if (continued && rv && *rv && strcmp(rv, "0")) {
+		um_answer_bad_request(rq, "specifying resource version is not allowed when using "
+					  "continue");
+		return false;
+	}
+	if (!match || !*match)
+		return true;
+	if (!rv || !*rv)
+		why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+	else if (continued)
+		why = "resourceVersionMatch is forbidden when continue is provided";
+	else if (exact && !strcmp(rv, "0"))
+		why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+	if (why) {
+		um_answer_bad_list_option(rq, "FieldValueForbidden", "resourceVersionMatch",
+					  um_arena_printf(rq->arena, "Forbidden: %s", why));
+		return false;
+	}
+	if (exact || !strcmp(match, "NotOlderThan"))
+		return true;
+	um_answer_bad_list_option(rq, "FieldValueNotSupported", "resourceVersionMatch",
+				  um_arena_printf(rq->arena,
+						  "Unsupported value: \"%s\": supported values: "
+						  "\"Exact\", \"NotOlderThan\", \"\"",
+						  match));
+	return false;
+}
+
+/* The revision of the list's first part has gone: the rest can be had as it is now. */
+static void answer_expired(struct lister *l)
+{
+	struct um_areq *rq = l->rq;
+
+	l->rev = um_store_rev(l->store);
+	put_token(l);
+	if (um_buf_error(&l->out) < 0) {
+		um_answer_no_memory(rq);
+		return;
+	}
+	um_answer_status(
+		rq,
+		&(struct um_status){
+			.code = 410,
+			.reason = "Expired",
+			.message = "The provided continue parameter is too old to display a "
+				   "consistent list result. You can start a new list without "
+				   "the continue parameter, or use the continue token in this "
+				   "response to retrieve the remainder of the results. "
+				   "Continuing with the provided token results in an "
+				   "inconsistent list - objects that were created, modified, or "
+				   "deleted between the time the first chunk was returned and "
+				   "now may show up in the list.",
+			.cont = um_buf_str(&l->out)});
+}
+
 /* resourceVersion and resourceVersionMatch. False: answered. */
 static bool check_revision(struct lister *l, bool continued)
 {
@@ -237,33 +309,17 @@ static bool check_revision(struct lister *l, bool continued)
 			rq, "resourceVersion: Invalid value: \"%s\": must be a number", rv);
 		return false;
 	}
-	if (match && *match &&
-	    (!rv || !*rv || (strcmp(match, "Exact") && strcmp(match, "NotOlderThan")))) {
-		um_answer_bad_request(rq,
-				      "resourceVersionMatch: Forbidden: \"%s\" needs a "
-				      "resourceVersion and must be Exact or NotOlderThan",
-				      match);
+	if (!check_match(rq, continued))
 		return false;
-	}
 	if (continued) {
 		if (l->rev >= um_store_compacted_rev(l->store) && l->rev <= now)
 			return true;
-		um_answer_gone(rq, "The provided continue parameter is too old to display a "
-				   "consistent list result. You must start a new list without "
-				   "the continue parameter.");
+		answer_expired(l);
 		return false;
 	}
 	l->rev = now;
 	if (n > now) {
-		um_answer_status(rq, &(struct um_status){
-					     .code = 504,
-					     .reason = "Timeout",
-					     .message = um_arena_printf(
-						     rq->arena,
-						     "Too large resource version: %lld, current: "
-						     "%lld",
-						     (long long)n, (long long)now),
-					     .retry_after = 1});
+		um_answer_too_new(rq, n, now);
 		return false;
 	}
 	if (match && !strcmp(match, "Exact") && n != now) {

@@ -90,9 +90,20 @@ static void rules(struct um_areq *rq, struct um_json *obj)
 {
 	static const char *const all[] = {"*", NULL}, *const get[] = {"get", NULL},
 				 *const create[] = {"create", NULL};
-	static const char *const pages[] = {"/api",	"/api/*",    "/apis",	 "/apis/*",
-					    "/healthz", "/livez",    "/openapi", "/openapi/*",
-					    "/readyz",	"/version/", "/version", NULL};
+	static const char *const pages[] = {"/.well-known/openid-configuration",
+					    "/api",
+					    "/api/*",
+					    "/apis",
+					    "/apis/*",
+					    "/healthz",
+					    "/livez",
+					    "/openapi",
+					    "/openapi/*",
+					    "/openid/v1/jwks",
+					    "/readyz",
+					    "/version/",
+					    "/version",
+					    NULL};
 	struct um_arena *a = rq->arena;
 	struct um_json *status = um_json_set(a, obj, "status", um_json_new_obj(a));
 	struct um_json *resources = um_json_set(a, status, "resourceRules", um_json_new_arr(a));

@@ -6,7 +6,7 @@
 const char *const um_verb_names[UM_VERB_COUNT] = {"get",    "list",  "watch",  "create",
 						  "update", "patch", "delete", "deletecollection"};
 
-enum { SEGMENTS_MAX = 8 };
+enum { SEGMENTS_MAX = 16 };
 
 struct path {
 	const char *seg[SEGMENTS_MAX];
@@ -27,6 +27,9 @@ static const struct {
 	{"/metrics", false, "GET", false, um_handle_metrics},
 	{"/openapi/v2", false, "GET HEAD", false, um_handle_openapi},
 	{"/openapi/v3", true, "GET HEAD", false, um_handle_openapi},
+	{"/", false, "GET HEAD", false, um_handle_paths},
+	{"/.well-known/openid-configuration", false, "GET HEAD", false, um_handle_issuer},
+	{"/openid/v1/jwks", false, "GET HEAD", false, um_handle_jwks},
 	{"/api", false, "GET HEAD", false, um_handle_discovery},
 	{"/api/v1", false, "GET HEAD", false, um_handle_discovery},
 	{"/apis", false, "GET HEAD", false, um_handle_discovery},
@@ -63,6 +66,13 @@ static const char *find_fixed(struct um_route *rt, const char *path)
 		return fixed[i].methods;
 	}
 	return NULL;
+}
+
+void um_route_pages(struct um_json *list, struct um_arena *a)
+{
+	for (size_t i = 0; i < UM_ARRAY_LEN(fixed); i++)
+		if (fixed[i].path[1] && strncmp(fixed[i].path, "/umiak/", 7))
+			um_json_append(list, um_json_new_str(a, fixed[i].path));
 }
 
 bool um_route_is_page(struct um_route *rt, const char *path)
@@ -196,6 +206,7 @@ static bool plain(const char *s)
 const char *um_route_missing(struct um_areq *rq)
 {
 	const char *group, *version, *plural;
+	const struct um_kind *kind;
 	struct path p;
 	unsigned at;
 
@@ -209,8 +220,12 @@ const char *um_route_missing(struct um_areq *rq)
 	if (p.n >= at + 3 && !strcmp(p.seg[at], "namespaces"))
 		at += 2;
 	plural = p.seg[at];
-	if (!plain(plural) || !plain(version) || (*group && !plain(group)) ||
-	    um_schema_find_resource(group, version, plural))
+	if (!plain(plural) || !plain(version) || (*group && !plain(group)))
+		return NULL;
+	kind = um_schema_find_resource(group, version, plural);
+	if (kind && p.n >= at + 3 && plain(p.seg[at + 2]) && !has_sub(kind, p.seg[at + 2]))
+		return um_arena_printf(rq->arena, "%s/%s", plural, p.seg[at + 2]);
+	if (kind)
 		return NULL;
 	return um_arena_printf(rq->arena, "%s%s%s/%s", plural, *group ? "." : "", group, version);
 }

@@ -167,11 +167,15 @@ static void no_such_path(struct um_areq *rq)
 {
 	const char *missing = um_route_missing(rq);
 	const char *message = "the server could not find the requested resource";
+	/* kubectl looks at the details without asking whether there are any. */
+	const struct um_cause cause = {"UnexpectedServerResponse", NULL, "404 page not found",
+				       NULL};
 
 	if (missing)
 		message = um_arena_printf(rq->arena, "%s: it does not have %s", message, missing);
 	um_answer_status(rq, &(struct um_status){.code = 404,
 						 .reason = "NotFound",
+						 .causes = &cause,
 						 .message = message ? message : "out of memory"});
 }
 

@@ -63,7 +63,9 @@ struct um_json *um_status_tree(struct um_arena *a, const struct um_status *s)
 
 	um_json_set_str(a, o, "kind", "Status");
 	um_json_set_str(a, o, "apiVersion", "v1");
-	um_json_set(a, o, "metadata", um_json_new_obj(a));
+	d = um_json_set(a, o, "metadata", um_json_new_obj(a));
+	if (s->cont)
+		um_json_set_str(a, d, "continue", s->cont);
 	um_json_set_str(a, o, "status", s->code < 300 ? "Success" : "Failure");
 	if (s->message)
 		um_json_set_str(a, o, "message", s->message);
@@ -215,6 +217,34 @@ void um_answer_forbidden(struct um_areq *rq, const char *why)
 void um_answer_gone(struct um_areq *rq, const char *why)
 {
 	um_answer_status(rq, &(struct um_status){.code = 410, .reason = "Expired", .message = why});
+}
+
+void um_answer_bad_list_option(struct um_areq *rq, const char *reason, const char *field,
+			       const char *message)
+{
+	struct um_cause cause = {reason, field, message, NULL};
+
+	um_answer_status(
+		rq, &(struct um_status){.code = 422,
+					.reason = "Invalid",
+					.causes = &cause,
+					.message = um_arena_printf(
+						rq->arena,
+						"ListOptions.meta.k8s.io \"\" is invalid: %s: %s",
+						field, message)});
+}
+
+void um_answer_too_new(struct um_areq *rq, int64_t asked, int64_t now)
+{
+	um_answer_status(
+		rq, &(struct um_status){
+			    .code = 504,
+			    .reason = "Timeout",
+			    .message = um_arena_printf(rq->arena,
+						       "Too large resource version: %lld, current: "
+						       "%lld",
+						       (long long)asked, (long long)now),
+			    .retry_after = 1});
 }
 
 void um_answer_success(struct um_areq *rq, const char *name, const char *uid)

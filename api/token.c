@@ -1,6 +1,7 @@
 #include "api/token.h"
 
 #include <fcntl.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
@@ -218,6 +219,31 @@ const char *um_token_sign(const struct um_tokens *t, const struct um_json *claim
 		return NULL;
 	tail = url_encode(a, raw, sizeof(raw));
 	return tail ? um_arena_printf(a, "%s.%s", text, tail) : NULL;
+}
+
+struct um_json *um_token_public(const struct um_tokens *t, struct um_arena *a)
+{
+	struct um_json *o = um_json_new_obj(a);
+	unsigned char point[1 + 2 * HALF]; /* 4, x, y */
+	const char *x, *y;
+	size_t n = 0;
+
+	if (EVP_PKEY_get_octet_string_param(t->key, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point),
+					    &n) != 1 ||
+	    n != sizeof(point) || point[0] != 4)
+		return NULL;
+	x = url_encode(a, point + 1, HALF);
+	y = url_encode(a, point + 1 + HALF, HALF);
+	if (!x || !y)
+		return NULL;
+	um_json_set_str(a, o, "use", "sig");
+	um_json_set_str(a, o, "kty", "EC");
+	um_json_set_str(a, o, "kid", t->kid);
+	um_json_set_str(a, o, "crv", "P-256");
+	um_json_set_str(a, o, "alg", "ES256");
+	um_json_set_str(a, o, "x", x);
+	um_json_set_str(a, o, "y", y);
+	return um_arena_failed(a) ? NULL : o;
 }
 
 static int parse_part(struct um_arena *a, const char *s, size_t len, struct um_json **ret)

@@ -19,6 +19,8 @@ void um_tokens_free(struct um_tokens *t); /* accepts NULL */
 /* A token that says @claims; lives in @a. NULL: out of memory, or OpenSSL refused. */
 const char *um_token_sign(const struct um_tokens *t, const struct um_json *claims,
 			  struct um_arena *a);
+/* The public half of the key as a JSON Web Key (RFC 7517). NULL: out of memory. */
+struct um_json *um_token_public(const struct um_tokens *t, struct um_arena *a);
 /* The claims of a token that this key signed, whatever they say; else -EACCES. */
 um_must_check int um_token_verify(const struct um_tokens *t, const char *token, struct um_arena *a,
 				  struct um_json **ret);

@@ -47,6 +47,8 @@ static bool take_range(struct um_areq *rq, const char *range, size_t n)
 		return true;
 	if (!meta || !(param_is(range, n, "v", "v1") || param_is(range, n, "v", "v1beta1")))
 		return false;
+	if (rq->rt.kind->is_virtual) /* it is never stored, and has no metadata to show */
+		return false;
 	if (param_is(range, n, "as", "Table"))
 		rq->view = UM_VIEW_TABLE;
 	else if (param_is(range, n, "as", "PartialObjectMetadata") ||

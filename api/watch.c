@@ -440,12 +440,13 @@ static bool read_options(struct um_watcher *w, int64_t *rev, bool *has_rev, int6
 	else if (um_query_i64(rq, "timeoutSeconds", timeout_s) < 0)
 		um_answer_bad_request(rq, "timeoutSeconds: Invalid value: must be a number");
 	else if (initial && (!match || strcmp(match, "NotOlderThan")))
-		um_answer_bad_request(rq, "resourceVersionMatch: Forbidden: sendInitialEvents "
-					  "requires setting resourceVersionMatch to NotOlderThan");
+		um_answer_bad_list_option(rq, "FieldValueForbidden", "resourceVersionMatch",
+					  "Forbidden: sendInitialEvents requires setting "
+					  "resourceVersionMatch to NotOlderThan");
 	else if (!initial && match && *match)
-		um_answer_bad_request(rq, "resourceVersionMatch: Forbidden: resourceVersionMatch "
-					  "is forbidden for watch unless sendInitialEvents is "
-					  "provided");
+		um_answer_bad_list_option(rq, "FieldValueForbidden", "resourceVersionMatch",
+					  "Forbidden: resourceVersionMatch is forbidden for watch "
+					  "unless sendInitialEvents is provided");
 	else if (um_selector_parse(rq->arena, rq->rt.kind, um_http_query(rq->http, "labelSelector"),
 				   um_http_query(rq->http, "fieldSelector"), &w->sel, &err) < 0)
 		um_answer_error(rq, &err);

@@ -449,7 +449,20 @@ static void keep_metadata(struct um_areq *rq, struct um_json *obj, const struct 
 		carry(rq->arena, meta, old_meta, kept[i]);
 }
 
-/* /status changes the status alone, everything else leaves it alone. */
+/* Labels and annotations may be given beside a status, as Kubernetes has it (but the labels of
+ * Deployments). A node, though, says what its pods are, not what they are called. */
+static void carry_notes(struct um_areq *rq, struct um_json *to, const struct um_json *from)
+{
+	struct um_json *meta = um_json_get(to, "metadata");
+
+	if (rq->id.node && !rq->id.admin)
+		return;
+	carry(rq->arena, meta, um_json_get(from, "metadata"), "annotations");
+	if (strcmp(rq->rt.kind->kind, "Deployment"))
+		carry(rq->arena, meta, um_json_get(from, "metadata"), "labels");
+}
+
+/* /status changes no part of spec, everything else leaves the status alone. */
 static struct um_json *isolate(struct um_areq *rq, struct um_json *obj, const struct um_json *old)
 {
 	struct um_json *base;
@@ -458,11 +471,13 @@ static struct um_json *isolate(struct um_areq *rq, struct um_json *obj, const st
 		base = um_json_copy(rq->arena, old);
 		if (!base)
 			return NULL;
-		if (!strcmp(rq->rt.sub, "status"))
+		if (!strcmp(rq->rt.sub, "status")) {
 			carry(rq->arena, base, obj, "status");
-		else
+			carry_notes(rq, base, obj);
+		} else {
 			carry(rq->arena, um_json_ensure_obj(rq->arena, base, "spec"),
 			      um_json_get(obj, "spec"), "finalizers");
+		}
 		um_json_remove(um_json_get(base, "metadata"), "resourceVersion");
 		return base;
 	}

@@ -109,14 +109,19 @@ static void mirror(struct endpoints_look *l)
 {
 	struct um_json *ep = NULL;
 	int64_t rev;
+	int r;
 
 	l->manager = "endpointslicemirroring-controller.k8s.io";
-	if (um_api_load(l->all->ctl->api, l->all->endpoints, l->ns, l->name, l->a, &ep, &rev) < 0)
+	r = um_api_load(l->all->ctl->api, l->all->endpoints, l->ns, l->name, l->a, &ep, &rev);
+	if (r < 0 && r != -ENOENT) {
+		l->error = r;
 		return;
-	if (um_json_streq(um_json_get(um_json_path(ep, "metadata.labels"), SKIP_MIRROR_LABEL),
-			  "true"))
-		return;
-	endpoints_from_subsets(l, um_json_get(ep, "subsets"));
+	}
+	/* Where there is nothing to mirror, the slices of before go. */
+	if (r == 0 &&
+	    !um_json_streq(um_json_get(um_json_path(ep, "metadata.labels"), SKIP_MIRROR_LABEL),
+			   "true"))
+		endpoints_from_subsets(l, um_json_get(ep, "subsets"));
 	endpoints_write_slices(l);
 }
 

@@ -27,6 +27,8 @@ static const struct um_kind_ops ops[] = {
 	 .validate = um_svalidate_service, .name_ok = um_sname_service,
 	 .carry_over = um_scarry_service},
 	{KIND("", "Endpoints"), TABLE(endpoints), .validate = um_svalidate_endpoints},
+	{KIND("", "PodTemplate"), TABLE(pod_template), .set_defaults = um_sdefault_pod_template,
+	 .validate = um_svalidate_pod_template},
 	{KIND("", "Event"), TABLE(event), .validate = um_svalidate_event},
 	{KIND("", "Binding"), .validate = um_svalidate_binding},
 	{KIND("apps", "Deployment"), TABLE(deployment), .set_defaults = um_sdefault_deployment,

@@ -37,6 +37,7 @@ void um_sdefault_node(struct um_json *obj, struct um_arena *a);
 void um_sdefault_service(struct um_json *obj, struct um_arena *a);
 void um_sdefault_deployment(struct um_json *obj, struct um_arena *a);
 void um_sdefault_replica_set(struct um_json *obj, struct um_arena *a);
+void um_sdefault_pod_template(struct um_json *obj, struct um_arena *a);
 void um_scarry_service(struct um_json *obj, const struct um_json *old, struct um_arena *a);
 bool um_sname_service(const char *name, const char **ret_why);
 
@@ -63,6 +64,8 @@ void um_svalidate_deployment(struct um_svalidator *v, const struct um_json *obj,
 			     const struct um_json *old);
 void um_svalidate_replica_set(struct um_svalidator *v, const struct um_json *obj,
 			      const struct um_json *old);
+void um_svalidate_pod_template(struct um_svalidator *v, const struct um_json *obj,
+			       const struct um_json *old);
 
 extern const char *const um_scolumns_pod[];
 extern const char *const um_scolumns_node[];
@@ -76,6 +79,7 @@ extern const char *const um_scolumns_endpoints[];
 extern const char *const um_scolumns_endpoint_slice[];
 extern const char *const um_scolumns_deployment[];
 extern const char *const um_scolumns_replica_set[];
+extern const char *const um_scolumns_pod_template[];
 extern const char *const um_scolumns_controller_revision[];
 extern const char *const um_scolumns_scale[];
 void um_scells_pod(struct um_json *row, const struct um_json *obj, int64_t now_ns,
@@ -102,6 +106,8 @@ void um_scells_deployment(struct um_json *row, const struct um_json *obj, int64_
 			  struct um_arena *a);
 void um_scells_replica_set(struct um_json *row, const struct um_json *obj, int64_t now_ns,
 			   struct um_arena *a);
+void um_scells_pod_template(struct um_json *row, const struct um_json *obj, int64_t now_ns,
+			    struct um_arena *a);
 void um_scells_controller_revision(struct um_json *row, const struct um_json *obj, int64_t now_ns,
 				   struct um_arena *a);
 void um_scells_scale(struct um_json *row, const struct um_json *obj, int64_t now_ns,

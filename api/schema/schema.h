@@ -135,5 +135,7 @@ struct um_json *um_schema_table_cells(const struct um_kind *kind, const struct u
 /* /openapi/v3/<...> of one group and version, and the index of /openapi/v3. */
 um_must_check int um_schema_openapi_v3(const char *group, const char *version, struct um_buf *b);
 um_must_check int um_schema_openapi_v3_index(struct um_buf *b);
+/* /openapi/v2, in protobuf: which parameters a PATCH of each kind knows, and no more. */
+um_must_check int um_schema_openapi_v2(struct um_buf *b);
 
 #endif

@@ -1,4 +1,4 @@
-/* Rows of Deployments, ReplicaSets, revisions and Scales; selectors as text. */
+/* Rows of Deployments, ReplicaSets, templates, revisions and Scales; selectors as text. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,14 +103,14 @@ static void selector_cell(struct um_json *row, const struct um_json *obj, struct
 
 /* ---- templates ---- */
 
-static void container_cells(struct um_json *row, const struct um_json *obj, struct um_arena *a)
+static void container_cells(struct um_json *row, const struct um_json *template, struct um_arena *a)
 {
 	static const char *const fields[] = {"name", "image"};
 
 	for (size_t i = 0; i < UM_ARRAY_LEN(fields); i++) {
 		_cleanup_buf_ struct um_buf b = UM_BUF_INIT(256 << 10);
 
-		um_json_foreach (c, um_json_path(obj, "spec.template.spec.containers"))
+		um_json_foreach (c, um_json_path(template, "spec.containers"))
 			um_buf_addf(&b, "%s%s", b.len ? "," : "",
 				    um_json_get_str(c, fields[i], ""));
 		um_json_append(row, um_json_new_strn(a, um_buf_str(&b), b.len));
@@ -139,7 +139,7 @@ void um_scells_deployment(struct um_json *row, const struct um_json *obj, int64_
 	um_scell_i64(row, a, um_json_get_i64(obj, "status.updatedReplicas", 0));
 	um_scell_i64(row, a, um_json_get_i64(obj, "status.availableReplicas", 0));
 	age_cell(row, obj, now_ns, a);
-	container_cells(row, obj, a);
+	container_cells(row, um_json_path(obj, "spec.template"), a);
 	selector_cell(row, obj, a);
 }
 
@@ -161,8 +161,25 @@ void um_scells_replica_set(struct um_json *row, const struct um_json *obj, int64
 	um_scell_i64(row, a, um_json_get_i64(obj, "status.replicas", 0));
 	um_scell_i64(row, a, um_json_get_i64(obj, "status.readyReplicas", 0));
 	age_cell(row, obj, now_ns, a);
-	container_cells(row, obj, a);
+	container_cells(row, um_json_path(obj, "spec.template"), a);
 	selector_cell(row, obj, a);
+}
+
+const char *const um_scolumns_pod_template[] = {"Name|string|0|The template's name.",
+						"Containers|string|0|Names of the containers.",
+						"Images|string|0|Images of the containers.",
+						"Pod Labels|string|0|Labels of the pods.", NULL};
+
+void um_scells_pod_template(struct um_json *row, const struct um_json *obj,
+			    int64_t now_ns um_unused, struct um_arena *a)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(256 << 10);
+
+	um_json_foreach (it, um_json_path(obj, "template.metadata.labels"))
+		um_buf_addf(&b, "%s%s=%s", b.len ? "," : "", it->key, um_json_str(it, ""));
+	name_cell(row, obj, a);
+	container_cells(row, um_json_get(obj, "template"), a);
+	um_scell(row, a, b.len ? um_buf_str(&b) : "<none>");
 }
 
 const char *const um_scolumns_controller_revision[] = {

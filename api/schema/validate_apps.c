@@ -22,6 +22,11 @@ void um_sdefault_replica_set(struct um_json *obj, struct um_arena *a)
 	um_sdefault_template_spec(um_json_ensure_obj(a, template, "spec"), a);
 }
 
+void um_sdefault_pod_template(struct um_json *obj, struct um_arena *a)
+{
+	um_sdefault_template_spec(um_json_ensure_obj(a, um_json_get(obj, "template"), "spec"), a);
+}
+
 void um_sdefault_deployment(struct um_json *obj, struct um_arena *a)
 {
 	struct um_json *strategy = um_json_path(obj, "spec.strategy"), *step;
@@ -121,6 +126,20 @@ static void check_selector(struct um_svalidator *v, const struct um_json *spec)
 			      "`selector` does not match template `labels`");
 }
 
+static void check_any_template(struct um_svalidator *v, const struct um_json *template,
+			       const struct um_spath *p)
+{
+	um_sv_template_metadata(v, um_json_get(template, "metadata"),
+				UM_SPATH_FIELD(p, "metadata"));
+	um_sv_pod_spec(v, um_json_get(template, "spec"), UM_SPATH_FIELD(p, "spec"));
+}
+
+void um_svalidate_pod_template(struct um_svalidator *v, const struct um_json *obj,
+			       const struct um_json *old um_unused)
+{
+	check_any_template(v, um_json_get(obj, "template"), UM_SPATH_FIELD(NULL, "template"));
+}
+
 static void check_template(struct um_svalidator *v, const struct um_json *template)
 {
 	const struct um_spath *p = UM_SPATH_FIELD(spec_path, "template");
@@ -128,9 +147,7 @@ static void check_template(struct um_svalidator *v, const struct um_json *templa
 	const struct um_json *spec = um_json_get(template, "spec");
 	const char *restart = um_json_get_str(spec, "restartPolicy", "");
 
-	um_sv_template_metadata(v, um_json_get(template, "metadata"),
-				UM_SPATH_FIELD(p, "metadata"));
-	um_sv_pod_spec(v, spec, sp);
+	check_any_template(v, template, p);
 	/* Any other value but these two has been refused already. */
 	if (!strcmp(restart, "Never") || !strcmp(restart, "OnFailure"))
 		um_sv_not_supported(v, UM_SPATH_FIELD(sp, "restartPolicy"), restart, "Always");

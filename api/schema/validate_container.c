@@ -183,6 +183,10 @@ static void check_mounts(struct um_svalidator *v, const struct um_spod_ctx *ctx,
 
 		if (*name && !has_volume(ctx->spec, name))
 			um_sv_not_found(v, UM_SPATH_FIELD(here, "name"), name);
+		if (*um_json_get_str(it, "subPath", "") && *um_json_get_str(it, "subPathExpr", ""))
+			um_sv_invalid_str(v, UM_SPATH_FIELD(here, "subPathExpr"),
+					  um_json_get_str(it, "subPathExpr", ""),
+					  "subPathExpr and subPath are mutually exclusive");
 		for (const struct um_json *o = mounts->first; *path && o != it; o = o->next) {
 			if (um_json_streq(um_json_get(o, "mountPath"), path)) {
 				um_sv_invalid_str(v, UM_SPATH_FIELD(here, "mountPath"), path,
@@ -214,7 +218,7 @@ static void check_probe_port(struct um_svalidator *v, const struct um_json *acti
 static void check_handler(struct um_svalidator *v, const struct um_json *probe,
 			  const struct um_spath *p)
 {
-	static const char *const handlers[] = {"exec", "httpGet", "tcpSocket", "grpc"};
+	static const char *const handlers[] = {"exec", "httpGet", "tcpSocket", "grpc", "sleep"};
 	unsigned n = 0;
 
 	for (size_t i = 0; i < UM_ARRAY_LEN(handlers); i++) {
@@ -258,6 +262,47 @@ static void check_probes(struct um_svalidator *v, const struct um_json *c, bool 
 		if (i == 1 && grace)
 			um_sv_invalid(v, UM_SPATH_FIELD(p, "terminationGracePeriodSeconds"), grace,
 				      "must not be set for readinessProbes");
+	}
+}
+
+/* ---- hooks ---- */
+
+static void check_sleep(struct um_svalidator *v, const struct um_spod_ctx *ctx,
+			const struct um_json *handler, const struct um_spath *up)
+{
+	const struct um_json *seconds = um_json_path(handler, "sleep.seconds");
+	int64_t grace = um_json_get_i64(ctx->spec, "terminationGracePeriodSeconds", 30);
+	const struct um_spath *p = UM_SPATH_FIELD(up, "sleep");
+	char why[100];
+
+	if (um_json_i64(seconds, 0) >= 0 && um_json_i64(seconds, 0) <= grace)
+		return;
+	snprintf(why, sizeof(why),
+		 "must be non-negative and less than terminationGracePeriodSeconds (%lld)",
+		 (long long)grace);
+	um_sv_invalid(v, UM_SPATH_FIELD(p, "seconds"), seconds, why);
+}
+
+static void check_hooks(struct um_svalidator *v, const struct um_spod_ctx *ctx,
+			const struct um_json *c, const struct um_spath *up)
+{
+	static const char *const hooks[] = {"postStart", "preStop"};
+	const struct um_json *lifecycle = um_json_get(c, "lifecycle");
+	const struct um_spath *p = UM_SPATH_FIELD(up, "lifecycle");
+
+	if (lifecycle && ctx->init) {
+		um_sv_forbidden(v, p,
+				"may not be set for init containers without restartPolicy=Always");
+		return;
+	}
+	for (size_t i = 0; i < UM_ARRAY_LEN(hooks); i++) {
+		const struct um_json *handler = um_json_get(lifecycle, hooks[i]);
+		const struct um_spath *here = UM_SPATH_FIELD(p, hooks[i]);
+
+		if (!handler)
+			continue;
+		check_handler(v, handler, here);
+		check_sleep(v, ctx, handler, here);
 	}
 }
 
@@ -340,5 +385,6 @@ void um_sv_container(struct um_svalidator *v, const struct um_spod_ctx *ctx,
 	check_mounts(v, ctx, c, p);
 	check_resources(v, c, p);
 	check_probes(v, c, ctx->init, p);
+	check_hooks(v, ctx, c, p);
 	check_security(v, c, p);
 }

@@ -39,6 +39,74 @@ static void check_containers(struct um_svalidator *v, const struct um_json *spec
 	}
 }
 
+/* ---- kernel parameters ---- */
+
+static bool is_word(const char *s, size_t n)
+{
+	static const char ends[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+
+	if (!n || !strchr(ends, s[0]) || !strchr(ends, s[n - 1]))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-_", s[i]))
+			return false;
+	return true;
+}
+
+/* Words with dots or slashes between them. */
+static bool is_sysctl(const char *name)
+{
+	if (strlen(name) > 253)
+		return false;
+	for (const char *s = name;; s++) {
+		size_t n = strcspn(s, "./");
+
+		if (!is_word(s, n))
+			return false;
+		s += n;
+		if (!*s)
+			return true;
+	}
+}
+
+/* A parameter that is the node's own where the pod shares that namespace with it. */
+static const char *shared(const struct um_json *spec, const char *name)
+{
+	if (!strncmp(name, "net", 3) && um_json_get_bool(spec, "hostNetwork", false))
+		return "may not be specified when 'hostNetwork' is true";
+	if (strncmp(name, "net", 3) && um_json_get_bool(spec, "hostIPC", false))
+		return "may not be specified when 'hostIPC' is true";
+	return NULL;
+}
+
+static void check_sysctls(struct um_svalidator *v, const struct um_json *spec,
+			  const struct um_spath *up)
+{
+	const struct um_json *list = um_json_path(spec, "securityContext.sysctls");
+	const struct um_spath *sc = UM_SPATH_FIELD(up, "securityContext");
+	const struct um_spath *p = UM_SPATH_FIELD(sc, "sysctls");
+	long i = 0;
+
+	um_json_foreach (it, list) {
+		const struct um_spath *here = UM_SPATH_INDEX(p, i++);
+		const char *name = um_json_get_str(it, "name", "");
+
+		if (!*name)
+			continue; /* the notation has said so */
+		if (!is_sysctl(name))
+			um_sv_invalid_str(
+				v, UM_SPATH_FIELD(here, "name"), name,
+				"must have at most 253 characters and match regex "
+				"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-"
+				"9]*[a-z0-9])?$");
+		else if (used_before(list, it, name))
+			um_sv_duplicate(v, UM_SPATH_FIELD(here, "name"), name);
+		else if (shared(spec, name))
+			um_sv_invalid_str(v, UM_SPATH_FIELD(here, "name"), name,
+					  shared(spec, name));
+	}
+}
+
 /* A port of the node can serve one container only. */
 static void check_host_ports(struct um_svalidator *v, const struct um_json *spec,
 			     const struct um_spath *up)
@@ -140,6 +208,7 @@ void um_sv_pod_spec(struct um_svalidator *v, const struct um_json *spec, const s
 		check_toleration(v, it, UM_SPATH_INDEX(tolerations, i++));
 	check_dns(v, spec, up);
 	check_names_used(v, spec, "schedulingGates", up);
+	check_sysctls(v, spec, up);
 	um_sv_seccomp(v, um_json_get(spec, "securityContext"),
 		      UM_SPATH_FIELD(up, "securityContext"));
 	if (um_json_bool(share, false) && um_json_get_bool(spec, "hostPID", false))

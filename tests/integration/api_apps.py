@@ -371,8 +371,8 @@ def missing_kinds(s):
             ("POST", f"/apis/autoscaling/v2/{ns}horizontalpodautoscalers", "horizontalpodautoscalers.autoscaling/v2"),
             ("GET", f"/apis/autoscaling/v1/{ns}horizontalpodautoscalers/web", "horizontalpodautoscalers.autoscaling/v1"),
             ("GET", "/apis/example.org/v1/boats", "boats.example.org/v1"),
-            ("DELETE", f"/api/v1/{ns}podtemplates/x", "podtemplates/v1"),
-            ("GET", f"/apis/apps/v1/{ns}deployments/web/nothing", None),
+            ("DELETE", f"/api/v1/{ns}limitranges/x", "limitranges/v1"),
+            ("GET", f"/apis/apps/v1/{ns}deployments/web/nothing", "deployments/nothing"),
             ("GET", f"/apis/Example%22/v1/{ns}boats", None),
             ("GET", "/apis/example.org/v1/" + "b" * 200, None), ("GET", "/nothing/at/all/x", None)):
         code, r = s.request(method, path, {} if method == "POST" else None)

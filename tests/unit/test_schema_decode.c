@@ -39,7 +39,7 @@ Test(schema, finds_kinds_resources_and_bodies)
 	cr_assert_null(um_schema_find_resource("", "v2", "pods"));
 	cr_assert_null(um_schema_find_resource("", "v1", "bindings"));
 	um_schema_kinds(&n);
-	cr_assert_eq(n, 17);
+	cr_assert_eq(n, 18);
 	cr_assert_str_eq(um_schema_find_resource("apps", "v1", "deployments")->short_names[0],
 			 "deploy");
 	cr_assert(um_schema_find_kind("autoscaling", "v1", "Scale"));

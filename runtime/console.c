@@ -169,7 +169,7 @@ static int mount_console(struct um_rootfs *r, int slave, struct um_error *err)
 	mfd = um_sys_open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "clone the terminal's mount");
-	e = um_rootfs_attach(mfd, target);
+	e = um_rootfs_attach(r, mfd, target);
 	return e < 0 ? um_error_errno(err, e, "mount /dev/console") : 0;
 }
 

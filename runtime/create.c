@@ -21,6 +21,7 @@
 #include "runtime/console.h"
 #include "runtime/explain.h"
 #include "runtime/hooks.h"
+#include "runtime/hostmounts.h"
 #include "runtime/idmap.h"
 #include "runtime/init.h"
 #include "runtime/landlock.h"
@@ -48,73 +49,6 @@ void um_creation_release(struct um_creation *c)
 		um_cgroups_free(c->cgroups);
 	if (c->arena)
 		um_arena_free(c->arena);
-}
-
-static int load(struct um_creation *c, const struct um_runtime_create *opts, struct um_error *err)
-{
-	char bundle[PATH_MAX], path[PATH_MAX], rootfs[PATH_MAX];
-	_cleanup_close_ int dir = -1;
-	int r;
-
-	if (!realpath(opts->bundle ? opts->bundle : ".", bundle))
-		return um_error_errno(err, -errno, "bundle %s", opts->bundle ? opts->bundle : ".");
-	dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return um_error_errno(err, -errno, "bundle %s", bundle);
-	r = um_spec_load(c->arena, opts->config ? AT_FDCWD : dir,
-			 opts->config ? opts->config : "config.json", &c->spec, err);
-	if (r < 0)
-		return r;
-	r = um_io_path(path, sizeof(path), "%s%s%s", c->spec->root_path[0] == '/' ? "" : bundle,
-		       c->spec->root_path[0] == '/' ? "" : "/", c->spec->root_path);
-	if (r < 0 || !realpath(path, rootfs))
-		return um_error_errno(err, r < 0 ? r : -errno, "root.path %s", c->spec->root_path);
-	if (!strcmp(rootfs, "/"))
-		return um_error_set(err, -EINVAL, "root.path: / cannot be a container's root");
-	c->bundle = um_arena_strdup(c->arena, bundle);
-	c->rootfs = um_arena_strdup(c->arena, rootfs);
-	return c->bundle && c->rootfs ? 0 : -ENOMEM;
-}
-
-/* "mode=755": a file system's, which mean nothing where it is mounted already, as in mount(2). */
-static void warn_mounts(const struct um_runtime *rt, const struct um_spec *s)
-{
-	char text[200];
-
-	for (size_t i = 0; rt->warn && i < s->n_mounts; i++) {
-		if (!s->mounts[i].bind || !s->mounts[i].data.n)
-			continue;
-		snprintf(text, sizeof(text),
-			 "mounts[%zu]: options: \"%.100s\" has no effect on a bind mount", i,
-			 s->mounts[i].data.v[0]);
-		rt->warn(rt->warn_data, text);
-	}
-}
-
-static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
-			     bool run, struct um_error *err)
-{
-	int r;
-
-	if (s->ns[UM_NS_USER].path && opts->as_sibling)
-		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
-					   "--as-sibling: a user namespace by path is not "
-					   "supported with it");
-	if (!s->has_process && run)
-		return um_error_set(err, -EINVAL, "process: is required");
-	if (um_lsm_check(&s->process, s->mount_label, err) < 0)
-		return -EOPNOTSUPP;
-	r = um_landlock_check(&s->landlock, &s->process, err);
-	if (r < 0)
-		return r;
-	if (s->process.terminal && !opts->console_socket && (!run || opts->detach))
-		return um_error_set(
-			err, -EINVAL,
-			"process.terminal: a detached container needs --console-socket");
-	if (!s->process.terminal && opts->console_socket)
-		return um_error_set(err, -EINVAL,
-				    "--console-socket is for containers with process.terminal");
-	return 0;
 }
 
 static bool any_limit(const struct um_spec *s)
@@ -420,28 +354,6 @@ static int save_config(struct um_creation *c, struct um_error *err)
 	return r < 0 ? um_error_errno(err, r, "write config.json") : 0;
 }
 
-/* Asked, not changed: no step. */
-static bool can_give(int cap)
-{
-	return syscall(SYS_prctl, PR_CAPBSET_READ, cap, 0, 0, 0) == 1;
-}
-
-static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
-{
-	const struct um_json *caps = um_json_path(s->json, "process.capabilities.bounding");
-	char text[200];
-
-	um_json_foreach (it, caps) {
-		int cap = um_spec_cap(it->str);
-
-		if (!rt->warn || (cap >= 0 && (s->ns[UM_NS_USER].present || can_give(cap))))
-			continue;
-		snprintf(text, sizeof(text), "capability %.60s is not %s and not granted", it->str,
-			 cap < 0 ? "known" : "ours to give");
-		rt->warn(rt->warn_data, text);
-	}
-}
-
 static int name_cgroup(struct um_creation *c, struct um_error *err)
 {
 	const char *cgroup = c->spec->cgroups_path
@@ -509,7 +421,9 @@ static void undo(struct um_creation *c, const struct um_runtime *rt, const char 
 		(void)!um_systemd_stop(&scope, NULL);
 	if (c->cgroups && c->state.cgroup)
 		(void)!um_cgroup_remove(c->cgroups, c->state.cgroup, NULL);
-	(void)!um_state_remove(rt, id, NULL);
+	/* else `delete` finds them by the state, and says which it cannot */
+	if (um_hostmounts_undo(c->dir, NULL) >= 0)
+		(void)!um_state_remove(rt, id, NULL);
 }
 
 static int create_locked(struct um_creation *c, const struct um_runtime *rt,
@@ -520,6 +434,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .id = opts->id,
 			     .spec = c->spec,
 			     .sync_fd = -1,
+			     .journal_fd = -1,
 			     .start_fd = -1,
 			     .seccomp_fd = -1,
 			     .proc_fd = -1,
@@ -536,6 +451,8 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	for (int i = 0; i < UM_NS_N; i++)
 		in.ns_fds[i] = -1;
 	r = prepare(c, rt, opts, err);
+	if (r >= 0 && !c->spec->ns[UM_NS_MOUNT].present)
+		r = um_hostmounts_begin(c->dir, &in.journal_fd, err);
 	if (r >= 0)
 		r = um_seccomp_load(rt->root, um_json_path(c->spec->json, "linux.seccomp"),
 				    &c->spec->seccomp, &in.seccomp, err);
@@ -564,6 +481,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	for (int i = 0; i < UM_NS_N; i++)
 		um_close(in.ns_fds[i]);
 	um_close(in.start_fd);
+	um_close(in.journal_fd);
 	if (r >= 0 && um_state_process((pid_t)c->state.pid, &c->state.start_time) < 0)
 		r = um_error_set(err, -ESRCH, "the container's init process died");
 	um_why("the state again, now with the process");
@@ -591,13 +509,12 @@ int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 	c->arena = um_arena_new(64u << 20);
 	if (!c->arena)
 		return -ENOMEM;
-	r = load(c, opts, err);
+	r = um_creation_load(c, opts, err);
 	if (r >= 0)
-		r = check_combination(c->spec, opts, run, err);
+		r = um_creation_check(c->spec, opts, run, err);
 	if (r < 0)
 		return r;
-	warn_caps(rt, c->spec);
-	warn_mounts(rt, c->spec);
+	um_creation_warn(rt, c->spec);
 	r = um_state_make(rt, opts->id, &c->dir, err);
 	if (r < 0)
 		return r;

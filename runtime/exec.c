@@ -18,6 +18,7 @@
 #include "runtime/create.h"
 #include "runtime/exec.h"
 #include "runtime/explain.h"
+#include "runtime/hostmounts.h"
 #include "runtime/landlock.h"
 #include "runtime/lsm.h"
 #include "runtime/process.h"
@@ -43,7 +44,8 @@ struct exec {
 	struct um_seccomp_listener listener;
 	int init_pidfd, pidfd, sync_fd, child_sync_fd, console_fd;
 	unsigned preserve_fds;
-	uint64_t namespaces; /* to enter */
+	uint64_t namespaces;	  /* to enter */
+	struct um_hostmount root; /* of a container without a mount namespace */
 	bool in_v2;
 	struct um_systemd_scope scope; /* no unit: the cgroup is no scope's own */
 	bool setgroups_allowed;
@@ -138,6 +140,8 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	if (x->init_pidfd < 0)
 		return um_error_set(err, -ESRCH, "container not running");
 	r = um_spec_load(x->arena, dir, "config.json", &x->spec, err);
+	if (r >= 0 && !x->spec->ns[UM_NS_MOUNT].present)
+		r = um_hostmounts_root(dir, &x->root, err);
 	if (r < 0)
 		return r;
 	r = o->process_file ? um_exec_from_file(x->arena, x->spec, o, &x->process, err)
@@ -231,6 +235,11 @@ static int enter(struct exec *x, struct um_error *err)
 	um_why("into the container's namespaces");
 	if (flags && um_sys_setns(x->init_pidfd, (int)flags) < 0)
 		return um_error_errno(err, -errno, "enter the container's namespaces");
+	if (!x->spec->ns[UM_NS_MOUNT].present) {
+		r = um_hostmounts_enter(&x->root, x->state.rootfs, err);
+		if (r < 0)
+			return r;
+	}
 	um_explain_inside();
 	um_why("root of the user namespace");
 	if (x->namespaces & CLONE_NEWUSER &&

@@ -132,6 +132,7 @@ static int set_up(struct um_init *in, struct um_error *err)
 				 .cgroup_ns = in->spec->ns[UM_NS_CGROUP].present,
 				 .user_ns = in->spec->ns[UM_NS_USER].present,
 				 .no_pivot = in->no_pivot,
+				 .journal_fd = in->journal_fd,
 				 .fd = -1,
 				 .proc_fd = -1};
 	int r = 0;

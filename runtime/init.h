@@ -17,6 +17,7 @@ struct um_init {
 	int sync_fd;	     /* to the creator */
 	int creator_fd;	     /* the creator's end, closed first */
 	int state_dir_fd;    /* closed with it */
+	int journal_fd;	     /* no mount namespace: of its mounts; -1 */
 	int start_fd;	     /* listening socket that `start` connects to; -1: go on at once */
 	int console_fd;	     /* connected console socket, -1: none */
 	int *mount_fds;	     /* one for each mount, see um_idmap_mounts(); or NULL */

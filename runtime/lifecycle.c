@@ -13,6 +13,7 @@
 #include "runtime/create.h"
 #include "runtime/explain.h"
 #include "runtime/hooks.h"
+#include "runtime/hostmounts.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
 #include "runtime/sys.h"
@@ -225,6 +226,8 @@ int um_runtime_delete(const struct um_runtime *rt, const char *id, bool force, s
 		if (r >= 0)
 			r = um_cgroup_remove(host, s.cgroup, err);
 	}
+	if (r >= 0)
+		r = um_hostmounts_undo(dir, err);
 	if (r < 0)
 		return r;
 	UM_FAULT("runtime.delete.cgroup");

@@ -14,6 +14,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "runtime/explain.h"
+#include "runtime/hostmounts.h"
 #include "runtime/resolve.h"
 #include "runtime/sys.h"
 
@@ -26,12 +27,28 @@ int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr)
 	return 0;
 }
 
-int um_rootfs_attach(int mfd, int target_fd)
+/* Has the container mounts of its own, where no other process sees them? */
+static bool own_mounts(const struct um_rootfs *r)
 {
-	if (um_sys_move_mount(mfd, "", target_fd, "",
-			      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-		return -errno;
-	return 0;
+	return r->journal_fd < 0;
+}
+
+int um_rootfs_attach(const struct um_rootfs *r, int mfd, int target_fd)
+{
+	struct mount_attr private = {.propagation = MS_PRIVATE};
+	int e = 0;
+
+	/* among the host's mounts: no peer of one of them, whose mounts would be the host's */
+	if (!own_mounts(r))
+		e = um_rootfs_set_attr(mfd, AT_RECURSIVE, &private);
+	if (!own_mounts(r) && e >= 0)
+		e = um_hostmounts_note(r->journal_fd, mfd, target_fd);
+	if (e >= 0 && um_sys_move_mount(mfd, "", target_fd, "",
+					MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		e = -errno;
+	if (!own_mounts(r) && e >= 0)
+		e = um_hostmounts_note_beneath(r->journal_fd, mfd);
+	return e;
 }
 
 static bool wants_shared(const struct um_rootfs *r)
@@ -64,12 +81,14 @@ int um_rootfs_open(struct um_rootfs *r, struct um_error *err)
 {
 	/* shared: bind mounts keep the host's as peers, so that mounts reach it */
 	struct mount_attr all = {.propagation = wants_shared(r) ? MS_SHARED : MS_SLAVE};
+	struct mount_attr private = {.propagation = MS_PRIVATE};
 	_cleanup_close_ int there = -1;
 	int e;
 
 	um_why(wants_shared(r) ? "linux.rootfsPropagation: mounts go both ways"
 			       : "what is mounted from here on stays in the container");
-	if (um_sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &all, sizeof(all)) < 0)
+	if (own_mounts(r) &&
+	    um_sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &all, sizeof(all)) < 0)
 		return um_error_errno(err, -errno, "propagation of /");
 	if (wants_shared(r) && (e = part_from_peers(r->path, err)) < 0)
 		return e;
@@ -82,7 +101,10 @@ int um_rootfs_open(struct um_rootfs *r, struct um_error *err)
 		there, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (r->fd < 0)
 		return um_error_errno(err, -errno, "root.path: open_tree %s", r->path);
-	e = um_rootfs_attach(r->fd, there);
+	e = um_rootfs_attach(r, r->fd, there);
+	/* where its parent is shared, it has become that as well */
+	if (e >= 0 && !own_mounts(r))
+		e = um_rootfs_set_attr(r->fd, AT_RECURSIVE, &private);
 	if (e < 0)
 		return um_error_errno(err, e, "root.path: mount %s", r->path);
 	return 0;
@@ -242,7 +264,7 @@ static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, st
 	e = apply_attrs(m, mfd, defer);
 	if (e < 0)
 		return um_error_errno(err, e, "mount attributes");
-	e = um_rootfs_attach(mfd, target);
+	e = um_rootfs_attach(r, mfd, target);
 	if (e < 0)
 		return um_error_errno(err, e, "move_mount");
 	e = apply_propagation(m, mfd);
@@ -318,7 +340,9 @@ static int mount_long(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	mfd = um_resolve(r->fd, m->destination);
 	if (mfd < 0)
 		return um_error_errno(err, mfd, "find the mount");
-	e = apply_attrs(m, mfd, false);
+	e = own_mounts(r) ? 0 : um_hostmounts_note(r->journal_fd, mfd, mfd);
+	if (e >= 0)
+		e = apply_attrs(m, mfd, false);
 	if (e >= 0)
 		e = apply_propagation(m, mfd);
 	return e < 0 ? um_error_errno(err, e, "mount attributes") : 0;
@@ -540,7 +564,9 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 		if (e < 0)
 			return um_error_errno(err, e, "root.readonly");
 	}
-	um_why("the container's root becomes the root, and the host's goes away");
+	um_why(own_mounts(r) ? "the container's root becomes the root, and the host's goes away"
+			     : "the container's root becomes its root: for itself, not for the "
+			       "mount namespace");
 	if (um_sys_fchdir(r->fd) < 0)
 		return um_error_errno(err, -errno, "enter the root file system");
 	/* what becomes of / from here on is not for the host */
@@ -548,7 +574,11 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 	if (e < 0)
 		return e;
 	um_explain_inside();
-	if (r->no_pivot) {
+	if (!own_mounts(r)) {
+		/* the host's root stays where it is, for all */
+		if (um_sys_chroot(".") < 0)
+			return um_error_errno(err, -errno, "chroot");
+	} else if (r->no_pivot) {
 		if (um_sys_move_mount(r->fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
 		    um_sys_chroot(".") < 0)
 			return um_error_errno(err, -errno, "chroot");

@@ -15,8 +15,9 @@ struct um_rootfs {
 	bool cgroup_ns;		    /* the process has a cgroup namespace of its own */
 	bool user_ns;
 	bool no_pivot;
-	int fd;	     /* the root of the new tree */
-	int proc_fd; /* a procfs of this pid namespace that no path leads to, -1: none yet */
+	int journal_fd; /* no mount namespace: see hostmounts.h; -1: one */
+	int fd;		/* the root of the new tree */
+	int proc_fd;	/* a procfs of this pid namespace that no path leads to, -1: none yet */
 	int deferred[UM_ROOTFS_MAX_DEFERRED]; /* mounts that become read-only at the end */
 	size_t n_deferred;
 };
@@ -34,7 +35,7 @@ struct mount_attr;
 /* mount_setattr(2) of the mount @fd. @flags: 0 or AT_RECURSIVE. Negative errno. */
 um_must_check int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr);
 /* Attaches the detached mount @mfd over @target_fd. */
-um_must_check int um_rootfs_attach(int mfd, int target_fd);
+um_must_check int um_rootfs_attach(const struct um_rootfs *r, int mfd, int target_fd);
 /* r->proc_fd, opened once: that of the container's /proc, else one that is mounted nowhere. */
 um_must_check int um_rootfs_open_proc(struct um_rootfs *r, struct um_error *err);
 /* Writes a file of it ("self/oom_score_adj"), never one that is mounted over it. */

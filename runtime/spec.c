@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 
 #include "base/io.h"
 #include "runtime/affinity.h"
@@ -468,6 +469,27 @@ static int check_version(struct um_decoder *d, const char *v)
 	return 0;
 }
 
+/* Without a mount namespace: what would change the host's own mounts, or needs one. */
+static int check_host_mounts(struct um_decoder *d, const struct um_spec *s)
+{
+	const uint64_t with_host = MS_SHARED | MS_SLAVE;
+
+	if (s->ns[UM_NS_USER].present)
+		return um_decode_unsupported(d, "linux.namespaces: a user namespace without a "
+						"mount namespace is not supported: its root may "
+						"not mount");
+	if (s->rootfs_propagation & with_host)
+		return um_decode_unsupported(d, "linux.rootfsPropagation: shared and slave need a "
+						"mount namespace");
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if ((s->mounts[i].propagation | s->mounts[i].rec_propagation) & with_host)
+			return um_decode_unsupported(d,
+						     "mounts[%zu]: options: shared and slave "
+						     "need a mount namespace",
+						     i);
+	return 0;
+}
+
 static int check_whole(struct um_decoder *d, const struct um_spec *s)
 {
 	const struct um_spec_ns *ns = s->ns;
@@ -479,10 +501,12 @@ static int check_whole(struct um_decoder *d, const struct um_spec *s)
 					     "user namespace",
 					     i);
 
-	if (!ns[UM_NS_MOUNT].present)
-		return um_decode_unsupported(
-			d,
-			"linux.namespaces: a container without a mount namespace is not supported");
+	if (!ns[UM_NS_MOUNT].present) {
+		int r = check_host_mounts(d, s);
+
+		if (r < 0)
+			return r;
+	}
 	if (s->hostname && !ns[UM_NS_UTS].present)
 		return um_decode_bad(d, "hostname needs a uts namespace");
 	if (s->domainname && !ns[UM_NS_UTS].present)

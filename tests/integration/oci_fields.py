@@ -274,12 +274,6 @@ def test_the_mount_namespaces_of_others_are_left_alone(box):
     assert not box.left(), box.left()
 
 
-def test_a_mount_namespace_is_needed(box):
-    """Without one, the container's mounts would be the host's, and stay there."""
-    box.ns("mount", remove=True)
-    box.refused("without a mount namespace")
-
-
 # ---- without a process
 
 def test_a_container_without_a_process_is_created_but_not_started(box):

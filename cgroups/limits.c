@@ -84,6 +84,22 @@ static int put_values(const struct um_cgroup *cg, const struct value_file *f, si
 	return 0;
 }
 
+/* A period that is too short for the quota in force, or for the parent's, is refused: then the new
+ * quota comes first. */
+static int put_period_and_quota(const struct um_cgroup *cg, const struct value_file *period,
+				const struct value_file *quota, struct um_error *err)
+{
+	struct um_error own = UM_ERROR_INIT;
+	int r = put_value(cg, period, &own);
+
+	if (r >= 0)
+		return put_value(cg, quota, err);
+	if (r != -EINVAL || quota->value == UM_CG_UNSET)
+		return um_error_move(err, &own);
+	r = put_value(cg, quota, err);
+	return r < 0 ? r : put_value(cg, period, err);
+}
+
 static int apply_cpu_v2(const struct um_cgroup *cg, int fd, const struct um_cgroup_limits *l,
 			struct um_error *err)
 {
@@ -118,16 +134,19 @@ static int apply_cpu(const struct um_cgroup *cg, const struct um_cgroup_limits *
 		     struct um_error *err)
 {
 	const struct value_file v1[] = {
-		{UM_CG_CPU, "cpu.shares", "cpu.shares", NULL, l->cpu_shares},
 		{UM_CG_CPU, "cpu.period", "cpu.cfs_period_us", NULL, l->cpu_period_usec},
 		{UM_CG_CPU, "cpu.quota", "cpu.cfs_quota_us", NULL, l->cpu_quota_usec},
 	};
+	const struct value_file shares = {UM_CG_CPU, "cpu.shares", "cpu.shares", NULL,
+					  l->cpu_shares};
 	const struct value_file both[] = {
 		{UM_CG_CPU, "cpu.burst", "cpu.cfs_burst_us", "cpu.max.burst", l->cpu_burst_usec},
+		{UM_CG_CPU, "cpu.idle", "cpu.idle", "cpu.idle", l->cpu_idle},
+	};
+	const struct value_file rt[] = {
 		{UM_CG_CPU, "cpu.realtimePeriod", "cpu.rt_period_us", NULL, l->cpu_rt_period_usec},
 		{UM_CG_CPU, "cpu.realtimeRuntime", "cpu.rt_runtime_us", NULL,
 		 l->cpu_rt_runtime_usec},
-		{UM_CG_CPU, "cpu.idle", "cpu.idle", "cpu.idle", l->cpu_idle},
 	};
 	bool v2 = false;
 	int fd, r;
@@ -137,11 +156,18 @@ static int apply_cpu(const struct um_cgroup *cg, const struct um_cgroup_limits *
 		r = where(cg, UM_CG_CPU, "cpu", &fd, &v2, err);
 		if (r < 0)
 			return r;
-		r = v2 ? apply_cpu_v2(cg, fd, l, err) : put_values(cg, v1, UM_ARRAY_LEN(v1), err);
+		if (v2) {
+			r = apply_cpu_v2(cg, fd, l, err);
+		} else {
+			r = put_value(cg, &shares, err);
+			if (r >= 0)
+				r = put_period_and_quota(cg, &v1[0], &v1[1], err);
+		}
 		if (r < 0)
 			return r;
 	}
-	return put_values(cg, both, UM_ARRAY_LEN(both), err);
+	r = put_values(cg, both, UM_ARRAY_LEN(both), err);
+	return r < 0 ? r : put_period_and_quota(cg, &rt[0], &rt[1], err);
 }
 
 static int apply_cpuset(const struct um_cgroup *cg, const struct um_cgroup_limits *l,

@@ -69,6 +69,7 @@ static int check_cgroup_unused(const struct um_cgroups *host, const char *path,
 	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
 	struct um_error own = UM_ERROR_INIT;
 	_cleanup_free_ pid_t *pids = NULL;
+	bool frozen = false;
 	size_t n = 0;
 	int r = um_cgroup_open(host, path, &cg, &own);
 
@@ -79,7 +80,13 @@ static int check_cgroup_unused(const struct um_cgroups *host, const char *path,
 	if (r < 0)
 		return um_error_move(err, &own);
 	if (n)
-		return um_error_set(err, -EBUSY, "cgroup %s has processes already", path);
+		return um_error_set(err, -EBUSY,
+				    "container's cgroup is not empty: %s has processes already",
+				    path);
+	/* where its first process would stop as well, and we would wait for it */
+	if (um_cgroup_is_frozen(cg, &frozen, NULL) >= 0 && frozen)
+		return um_error_set(err, -EBUSY, "container's cgroup unexpectedly frozen: %s",
+				    path);
 	return 0;
 }
 
@@ -87,6 +94,7 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 {
 	struct um_error own = UM_ERROR_INIT;
 	struct um_cgroup_limits limits;
+	bool frozen = false;
 	int r;
 
 	if (!c->state.cgroup) {
@@ -106,6 +114,10 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 	if (r < 0)
 		return um_error_move(err, &own);
 	UM_FAULT("runtime.create.cgroup");
+	if (um_cgroup_is_frozen(c->cg, &frozen, NULL) >= 0 && frozen)
+		return um_error_set(err, -EBUSY,
+				    "container's cgroup unexpectedly frozen: one above %s",
+				    c->state.cgroup);
 	/* the process that holds the scope is one, too, until the init is there */
 	limits = c->spec->limits;
 	if (c->holder && limits.pids == 1)
@@ -136,6 +148,30 @@ static int listen_for_start(int dir, int *ret, struct um_error *err)
 	return 0;
 }
 
+/* Namespaces that are not the user namespace's, who is root in that may not enter; others are left
+ * for then. */
+static void join_as_ourselves(struct um_init *in)
+{
+	for (int i = 0; i < UM_NS_N; i++) {
+		if (in->ns_fds[i] < 0 || i == UM_NS_USER || i == UM_NS_PID || i == UM_NS_MOUNT)
+			continue;
+		um_why("linux.namespaces: join the %s namespace, if it is ours to enter",
+		       um_spec_ns_name(i));
+		if (um_sys_setns(in->ns_fds[i], (int)um_spec_ns_flag(i)) >= 0)
+			in->ns_fds[i] = um_close(in->ns_fds[i]);
+	}
+}
+
+static bool joins_before_user_ns(const struct um_init *in)
+{
+	if (!in->spec->ns[UM_NS_USER].present)
+		return false;
+	for (int i = 0; i < UM_NS_N; i++)
+		if (in->ns_fds[i] >= 0 && i != UM_NS_PID && i != UM_NS_MOUNT)
+			return true;
+	return false;
+}
+
 /* The helper: new namespaces belong to the user namespace that makes them. Its exit status is an
  * errno. */
 static int enter_and_clone(struct um_init *in, struct clone_args *args, int socket_fd)
@@ -146,6 +182,7 @@ static int enter_and_clone(struct um_init *in, struct clone_args *args, int sock
 	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
 	args->flags |= CLONE_PARENT;
 	args->exit_signal = 0; /* with CLONE_PARENT: that of this process */
+	join_as_ourselves(in);
 	if (in->ns_fds[UM_NS_USER] >= 0) {
 		um_why("in the user namespace, so that the container's other ones belong to it");
 		if (um_sys_setns(in->ns_fds[UM_NS_USER], CLONE_NEWUSER) < 0)
@@ -172,6 +209,7 @@ static int enter_and_clone(struct um_init *in, struct clone_args *args, int sock
 static int clone_within(struct um_creation *c, struct um_init *in, struct clone_args *args,
 			struct um_error *err)
 {
+	const struct um_spec *s = in->spec;
 	int pair[2], status = 0, pid, r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
@@ -187,10 +225,11 @@ static int clone_within(struct um_creation *c, struct um_init *in, struct clone_
 	if (r >= 0 && waitpid(pid, &status, 0) == pid && !(WIFEXITED(status) && !status))
 		r = WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 	if (r < 0)
-		r = um_error_errno(
-			err, r, "linux.namespaces: join %s %s",
-			in->ns_fds[UM_NS_USER] >= 0 ? "user" : "pid",
-			in->spec->ns[in->ns_fds[UM_NS_USER] >= 0 ? UM_NS_USER : UM_NS_PID].path);
+		r = um_error_errno(err, r, "linux.namespaces: join%s%s%s%s",
+				   s->ns[UM_NS_USER].path ? " user " : "",
+				   s->ns[UM_NS_USER].path ? s->ns[UM_NS_USER].path : "",
+				   s->ns[UM_NS_PID].path ? " pid " : "",
+				   s->ns[UM_NS_PID].path ? s->ns[UM_NS_PID].path : "");
 	else
 		r = um_console_receive(pair[0], &c->pidfd, err);
 	um_close(pair[0]);
@@ -249,7 +288,7 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 		args.cgroup = (uint64_t)cgroup_fd;
 		in->in_v2 = true;
 	}
-	helped = in->ns_fds[UM_NS_USER] >= 0;
+	helped = in->ns_fds[UM_NS_USER] >= 0 || (joins_before_user_ns(in) && !as_sibling);
 	if (!helped && in->ns_fds[UM_NS_PID] >= 0) {
 		r = enter_pid_ns(in, &own_pid_ns, err);
 		if (r < 0)
@@ -313,14 +352,19 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 			return um_error_move(err, &m.error);
 		if (m.type == UM_SYNC_READY)
 			return 0;
+		if (m.type == UM_SYNC_SOURCE) {
+			r = um_creation_send_source(c, m.pid, in->ns_fds[UM_NS_USER]);
+			continue;
+		}
 		/* hooks come after the lifecycle's second step, the creation */
 		r = um_state_hook_json(c->arena, c->state.id, "created", c->state.pid, c->bundle,
 				       c->spec, &json);
 		if (r >= 0)
-			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json, err);
+			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json, NULL,
+					 err);
 		if (r >= 0)
 			r = um_hooks_run(&c->spec->hooks[UM_HOOK_CREATE_RUNTIME], "createRuntime",
-					 json, err);
+					 json, NULL, err);
 		if (r >= 0)
 			r = um_sync_send(c->sync_fd, UM_SYNC_CONTINUE, NULL);
 	}
@@ -443,6 +487,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .bundle = c->bundle,
 			     .preserve_fds = opts->preserve_fds,
 			     .no_pivot = opts->no_pivot,
+			     .relayed = !opts->console_socket,
 			     .no_new_keyring = opts->no_new_keyring,
 			     .die_with_parent = !opts->as_sibling,
 			     .setgroups_denied = um_idmap_denies_setgroups(c->spec)};
@@ -460,9 +505,6 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 		r = um_seccomp_connect(&c->spec->seccomp, &in.seccomp_fd, err);
 	if (r >= 0)
 		r = um_creation_open_namespaces(&in, err);
-	if (r >= 0)
-		r = um_idmap_mounts(c->arena, c->spec, c->bundle, in.ns_fds[UM_NS_USER],
-				    &in.mount_fds, err);
 	if (r >= 0 && !run)
 		r = listen_for_start(c->dir, &in.start_fd, err);
 	if (r >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -476,8 +518,6 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	}
 	um_seccomp_release(&in.seccomp);
 	um_close(in.seccomp_fd);
-	for (size_t i = 0; in.mount_fds && i < c->spec->n_mounts; i++)
-		um_close(in.mount_fds[i]);
 	for (int i = 0; i < UM_NS_N; i++)
 		um_close(in.ns_fds[i]);
 	um_close(in.start_fd);

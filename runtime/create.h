@@ -49,6 +49,10 @@ um_must_check int um_runtime_device_rules(const struct um_cgroup *cg, const stru
 um_must_check int um_runtime_scope(const struct um_runtime *rt, const struct um_runtime_state *s,
 				   struct um_systemd_scope *ret, struct um_error *err);
 
+/* Answers the init's UM_SYNC_SOURCE for mounts[@index]. @user_ns: by path, or -1. Negative errno:
+ * the init could not be told. */
+um_must_check int um_creation_send_source(struct um_creation *c, int index, int user_ns);
+
 /* The namespaces that have a path, into in->ns_fds. */
 struct um_init;
 um_must_check int um_creation_open_namespaces(struct um_init *in, struct um_error *err);

@@ -102,8 +102,26 @@ static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
 	}
 }
 
+static void warn_ambient(const struct um_runtime *rt, const struct um_spec *s)
+{
+	const uint64_t *caps = s->process.caps;
+	uint64_t lost = caps[UM_CAP_AMBIENT] & ~(caps[UM_CAP_PERMITTED] & caps[UM_CAP_INHERITABLE]);
+	char text[200];
+
+	for (int c = 0; rt->warn && c < 64; c++) {
+		if (!(lost & UINT64_C(1) << c))
+			continue;
+		snprintf(text, sizeof(text),
+			 "can't raise ambient capability %s: it is not permitted and inheritable "
+			 "as well",
+			 um_spec_cap_name(c));
+		rt->warn(rt->warn_data, text);
+	}
+}
+
 void um_creation_warn(const struct um_runtime *rt, const struct um_spec *s)
 {
 	warn_caps(rt, s);
+	warn_ambient(rt, s);
 	warn_mounts(rt, s);
 }

@@ -21,6 +21,7 @@
 #include "runtime/hostmounts.h"
 #include "runtime/landlock.h"
 #include "runtime/lsm.h"
+#include "runtime/mempolicy.h"
 #include "runtime/process.h"
 #include "runtime/resolve.h"
 #include "runtime/rootfs.h"
@@ -49,6 +50,7 @@ struct exec {
 	bool in_v2;
 	struct um_systemd_scope scope; /* no unit: the cgroup is no scope's own */
 	bool setgroups_allowed;
+	bool relayed;	 /* its terminal: by us, not by a console socket */
 	bool in_user_ns; /* before it was cloned */
 	bool attach;	 /* by systemd, for we may not */
 	pid_t pid;
@@ -223,7 +225,15 @@ static int enter(struct exec *x, struct um_error *err)
 	r = x->cg ? um_cgroup_join_self(x->cg, x->in_v2) : 0;
 	if (r < 0)
 		return um_error_errno(err, r, "join cgroup %s", x->cg->path);
+	if (!x->process.cpus_initial && !x->process.cpus_final)
+		um_affinity_reset();
+	um_why("linux.personality: as which system it sees this one");
+	if (x->spec->personality >= 0 &&
+	    um_sys_personality((unsigned long)x->spec->personality) < 0)
+		return um_error_errno(err, -errno, "linux.personality");
 	r = um_affinity_set(x->process.cpus_final, "final", err);
+	if (r >= 0)
+		r = um_mempolicy_set(x->spec, err);
 	if (r >= 0 && !x->in_user_ns)
 		r = oom_score(x, err);
 	if (r >= 0)
@@ -259,7 +269,7 @@ static int terminal(struct exec *x, struct um_error *err)
 	pts = root < 0 ? -errno : um_resolve(root, "dev/pts");
 	if (pts < 0)
 		return um_error_errno(err, pts, "process.terminal: /dev/pts");
-	r = um_console_setup(pts, &x->process, x->console_fd, &slave, err);
+	r = um_console_setup(pts, &x->process, x->console_fd, x->relayed, &slave, err);
 	return r < 0 ? r : um_console_become(slave, err);
 }
 
@@ -495,6 +505,7 @@ static int run(struct exec *x, const struct um_runtime_exec *o, struct um_error 
 			r = um_error_errno(err, -errno, "socketpair");
 		} else {
 			local = pair[0];
+			x->relayed = true;
 			x->console_fd = pair[1];
 		}
 	}

@@ -10,12 +10,13 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "runtime/explain.h"
+#include "runtime/lsm.h"
 #include "runtime/process.h"
 #include "runtime/sys.h"
 
-static void child(const struct um_spec_hook *h, int input)
+static void child(const struct um_spec_hook *h, const struct um_process_start *as, int input)
 {
-	static char *const empty[] = {NULL};
+	struct um_process_start start;
 	char *args[] = {(char *)(uintptr_t)h->path, NULL};
 
 	const int keep[] = {um_explain_fd()};
@@ -23,9 +24,23 @@ static void child(const struct um_spec_hook *h, int input)
 	um_explain_child("hook", 0);
 	um_process_reset_signals();
 	um_sys_setsid(); /* a time-out kills the whole group */
+	if (as && !as->confined && um_lsm_set(as->process, as->proc_fd, NULL) < 0)
+		_exit(127);
 	if (um_sys_dup2(input, 0) < 0 || um_process_keep_fds(0, keep, 1, NULL) < 0)
 		_exit(127);
-	um_sys_execve(h->path, h->args.n ? h->args.v : args, h->env.v ? h->env.v : empty);
+	if (as && as->confined) {
+		um_sys_execve(h->path, h->args.n ? h->args.v : args,
+			      h->env.v ? h->env.v : as->process->env.v);
+		_exit(127);
+	}
+	if (as) {
+		start = *as;
+		start.hook = h;
+		start.preserve_fds = 0;
+		(void)!um_process_start(&start, NULL);
+		_exit(127);
+	}
+	um_sys_execve(h->path, h->args.n ? h->args.v : args, h->env.v ? h->env.v : environ);
 	_exit(127);
 }
 
@@ -41,7 +56,8 @@ static int input_of(const char *text)
 	return fd;
 }
 
-static int run_one(const struct um_spec_hook *h, const char *state_json, struct um_error *err)
+static int run_one(const struct um_spec_hook *h, const char *state_json,
+		   const struct um_process_start *as, struct um_error *err)
 {
 	_cleanup_close_ int input = input_of(state_json), pidfd = -1;
 	struct clone_args args = {
@@ -56,7 +72,7 @@ static int run_one(const struct um_spec_hook *h, const char *state_json, struct 
 	if (pid < 0)
 		return um_error_errno(err, -errno, "clone");
 	if (!pid)
-		child(h, input);
+		child(h, as, input);
 	p = (struct pollfd){.fd = pidfd, .events = POLLIN};
 	if (h->timeout_sec) {
 		int64_t end =
@@ -82,8 +98,9 @@ static int run_one(const struct um_spec_hook *h, const char *state_json, struct 
 		return um_error_set(err, -ETIMEDOUT, "%s: timed out after %lld s", h->path,
 				    (long long)h->timeout_sec);
 	if (WIFSIGNALED(status))
-		return um_error_set(err, -EIO, "%s: killed by signal %d", h->path,
-				    WTERMSIG(status));
+		return um_error_set(err, -EIO, "%s: killed by signal %d%s", h->path,
+				    WTERMSIG(status),
+				    WTERMSIG(status) == SIGSYS ? " (bad system call)" : "");
 	if (WEXITSTATUS(status) == 127)
 		return um_error_set(err, -ENOEXEC, "%s: cannot be executed, or exit status 127",
 				    h->path);
@@ -93,16 +110,15 @@ static int run_one(const struct um_spec_hook *h, const char *state_json, struct 
 }
 
 int um_hooks_run(const struct um_spec_hooks *hooks, const char *kind, const char *state_json,
-		 struct um_error *err)
+		 const struct um_process_start *as, struct um_error *err)
 {
 	for (size_t i = 0; i < hooks->n; i++) {
 		int r;
 
 		um_why("hooks.%s[%zu]: a program of the caller's", kind, i);
-		r = run_one(&hooks->v[i], state_json, err);
-
+		r = run_one(&hooks->v[i], state_json, as, err);
 		if (r < 0)
-			return um_error_wrap(err, r, "hooks.%s[%zu]", kind, i);
+			return um_error_wrap(err, r, "error running %s hook #%zu", kind, i);
 	}
 	return 0;
 }

@@ -11,22 +11,20 @@
 
 #include "base/buf.h"
 #include "base/io.h"
-#include "base/num.h"
 #include "base/vec.h"
 #include "runtime/explain.h"
+#include "runtime/mountinfo.h"
 #include "runtime/sys.h"
 
 #define JOURNAL "mounts"
 #define MAX_JOURNAL (16u << 20)
-#define MAX_MOUNTINFO (64u << 20)
 #define HEAD "namespace %llu:%llu\n"
 #define UM_STATX_MNT_ID_UNIQUE 0x4000U /* Linux 6.8 */
 
-/* A line of the journal, or of mountinfo. */
+/* A line of the journal. */
 struct row {
 	struct um_hostmount m;
-	uint64_t parent; /* mountinfo */
-	char *point;	 /* as mountinfo writes it; borrowed */
+	char *point; /* as mountinfo writes it; borrowed */
 };
 typedef UM_VEC(struct row) rows;
 
@@ -112,15 +110,6 @@ int um_hostmounts_note(int fd, int mfd, int target)
 	return um_buf_error(&point) ? um_buf_error(&point) : add_line(fd, &m, um_buf_str(&point));
 }
 
-static int next_number(char **p, uint64_t *ret)
-{
-	size_t len = strcspn(*p, " ");
-	int r = um_num_u64n(*p, len, UINT64_MAX, ret);
-
-	*p += len + ((*p)[len] == ' ');
-	return r;
-}
-
 static int read_journal(int dir, struct um_buf *b, rows *ret, struct um_error *err)
 {
 	char head[80], *line, *rest;
@@ -141,8 +130,9 @@ static int read_journal(int dir, struct um_buf *b, rows *ret, struct um_error *e
 		struct row row = {0};
 
 		*rest++ = '\0';
-		if (next_number(&line, &row.m.unique) < 0 || next_number(&line, &row.m.id) < 0 ||
-		    next_number(&line, &row.m.dev) < 0 || *line != '/')
+		if (um_mountinfo_number(&line, &row.m.unique) < 0 ||
+		    um_mountinfo_number(&line, &row.m.id) < 0 ||
+		    um_mountinfo_number(&line, &row.m.dev) < 0 || *line != '/')
 			return um_error_set(err, -EINVAL, "the journal of mounts is damaged");
 		row.point = line;
 		if (um_vec_push(ret, row) < 0)
@@ -151,77 +141,30 @@ static int read_journal(int dir, struct um_buf *b, rows *ret, struct um_error *e
 	return 0;
 }
 
-/* ---- mountinfo ---- */
-
-static int read_mountinfo(struct um_buf *b, rows *ret, struct um_error *err)
-{
-	int r;
-	char *line, *rest;
-
-	um_buf_clear(b);
-	ret->len = 0;
-	r = um_io_read_file(AT_FDCWD, "/proc/self/mountinfo", b, err);
-	if (r < 0)
-		return r;
-	for (line = b->data; line && *line; line = rest) {
-		struct row row = {0};
-
-		rest = strchr(line, '\n');
-		if (rest)
-			*rest++ = '\0';
-		if (next_number(&line, &row.m.id) < 0 || next_number(&line, &row.parent) < 0)
-			return um_error_set(err, -EINVAL, "/proc/self/mountinfo: not understood");
-		for (int skip = 0; skip < 2; skip++)
-			line += strcspn(line, " ") + (line[strcspn(line, " ")] == ' ');
-		row.point = line;
-		line[strcspn(line, " ")] = '\0';
-		if (um_vec_push(ret, row) < 0)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-/* In place. */
-static void unescape(char *s)
-{
-	char *out = s;
-
-	while (*s) {
-		unsigned c;
-
-		if (s[0] == '\\' && strlen(s) >= 4 && sscanf(s + 1, "%3o", &c) == 1) {
-			*out++ = (char)c;
-			s += 4;
-		} else {
-			*out++ = *s++;
-		}
-	}
-	*out = '\0';
-}
+/* ---- what is there ---- */
 
 /* The root of the mount at @point; a link on the way there is not of a mount point's path. */
 static int open_point(const char *point)
 {
 	char path[PATH_MAX];
 
-	if (um_io_path(path, sizeof(path), "%s", point) < 0)
+	if (um_mountinfo_path(point, path, sizeof(path)) < 0)
 		return -ENAMETOOLONG;
-	unescape(path);
 	return um_io_openat2(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS);
 }
 
 int um_hostmounts_note_beneath(int fd, int mfd)
 {
-	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(MAX_MOUNTINFO);
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(UM_MOUNTINFO_MAX);
 	UM_VEC(uint64_t) tree = UM_VEC_INIT;
-	rows info = UM_VEC_INIT;
+	struct um_mountinfo info = UM_VEC_INIT;
 	struct um_hostmount top;
 	int r = identify(mfd, &top);
 
 	if (r >= 0)
 		r = um_vec_push(&tree, top.id);
 	if (r >= 0)
-		r = read_mountinfo(&b, &info, NULL);
+		r = um_mountinfo_read(&b, &info, NULL);
 	/* parents stand before their children */
 	for (size_t i = 0; r >= 0 && i < info.len; i++) {
 		_cleanup_close_ int at = -1;
@@ -232,9 +175,9 @@ int um_hostmounts_note_beneath(int fd, int mfd)
 			beneath |= *id == info.items[i].parent;
 		if (!beneath)
 			continue;
-		r = um_vec_push(&tree, info.items[i].m.id);
+		r = um_vec_push(&tree, info.items[i].id);
 		at = r < 0 ? r : open_point(info.items[i].point);
-		if (at >= 0 && identify(at, &m) >= 0 && m.id == info.items[i].m.id)
+		if (at >= 0 && identify(at, &m) >= 0 && m.id == info.items[i].id)
 			r = add_line(fd, &m, info.items[i].point);
 	}
 	um_vec_release(&tree);
@@ -244,17 +187,17 @@ int um_hostmounts_note_beneath(int fd, int mfd)
 
 /* ---- the end ---- */
 
-static int take_away(const struct row *ours, const rows *info, struct um_error *err)
+static int take_away(const struct row *ours, const struct um_mountinfo *info, struct um_error *err)
 {
-	const struct row *at = NULL, *on = NULL;
+	const struct um_mountinfo_row *at = NULL, *on = NULL;
 	_cleanup_close_ int fd = -1;
 	struct um_hostmount now = {0};
 	char path[64];
 
 	um_vec_foreach (it, info) {
-		if (it->m.id == ours->m.id)
+		if (it->id == ours->m.id)
 			at = it;
-		if (it->parent == ours->m.id && it->m.id != ours->m.id)
+		if (it->parent == ours->m.id && it->id != ours->m.id)
 			on = it;
 	}
 	if (!at || (!ours->m.unique && strcmp(at->point, ours->point)))
@@ -276,15 +219,17 @@ static int take_away(const struct row *ours, const rows *info, struct um_error *
 
 int um_hostmounts_undo(int dir, struct um_error *err)
 {
-	_cleanup_buf_ struct um_buf text = UM_BUF_INIT(MAX_JOURNAL), b = UM_BUF_INIT(MAX_MOUNTINFO);
-	rows ours = UM_VEC_INIT, info = UM_VEC_INIT;
+	_cleanup_buf_ struct um_buf text = UM_BUF_INIT(MAX_JOURNAL),
+				    b = UM_BUF_INIT(UM_MOUNTINFO_MAX);
+	struct um_mountinfo info = UM_VEC_INIT;
+	rows ours = UM_VEC_INIT;
 	int r;
 
 	if (faccessat(dir, JOURNAL, F_OK, 0) < 0 && errno == ENOENT)
 		return 0;
 	r = read_journal(dir, &text, &ours, err);
 	for (size_t i = ours.len; r >= 0 && i-- > 0;) {
-		r = read_mountinfo(&b, &info, err);
+		r = um_mountinfo_read(&b, &info, err);
 		if (r >= 0)
 			r = take_away(&ours.items[i], &info, err);
 	}

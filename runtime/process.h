@@ -15,6 +15,12 @@ struct um_process_start {
 	const struct um_spec_landlock *landlock;
 	unsigned preserve_fds; /* fds 3 .. 3 + n - 1 are passed on, others closed */
 	bool setgroups_allowed;
+	/* those of startContainer, run when all is in force but execve(2); NULL: none */
+	const struct um_spec_hooks *late_hooks;
+	const char *hook_json;
+	bool confined;			 /* all is in force already: a hook needs execve(2) alone */
+	int proc_fd;			 /* for the security label of a hook, see um_lsm_set() */
+	const struct um_spec_hook *hook; /* its program in place of the process's own, or NULL */
 };
 
 /* The last steps in their order: ownership of stdio's pipes, bounding set, groups, ids,

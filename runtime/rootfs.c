@@ -16,6 +16,7 @@
 #include "runtime/explain.h"
 #include "runtime/hostmounts.h"
 #include "runtime/resolve.h"
+#include "runtime/sync.h"
 #include "runtime/sys.h"
 
 int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr)
@@ -236,7 +237,8 @@ static int apply_propagation(const struct um_spec_mount *m, int mfd)
 	return r;
 }
 
-static int place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd, struct um_error *err)
+int um_rootfs_place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd,
+		    struct um_error *err)
 {
 	bool defer = m->read_only && m->type && !strcmp(m->type, "tmpfs");
 	_cleanup_close_ int target = -1;
@@ -289,8 +291,8 @@ static int mount_bind(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	int e;
 
 	if (m->idmap) {
-		mfd = fcntl(r->mount_fds[index], F_DUPFD_CLOEXEC, 3);
-		return mfd < 0 ? um_error_errno(err, -errno, "dup") : place(r, m, mfd, err);
+		e = um_sync_ask_source(r->sync_fd, index, &mfd, err);
+		return e < 0 ? e : um_rootfs_place(r, m, mfd, err);
 	}
 	e = um_io_path(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : r->bundle,
 		       m->source[0] == '/' ? "" : "/", m->source);
@@ -300,9 +302,15 @@ static int mount_bind(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	mfd = um_sys_open_tree(AT_FDCWD, source,
 			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
 				       (m->recursive ? AT_RECURSIVE : 0));
+	if (mfd < 0 && errno == EACCES && r->user_ns) {
+		/* behind a folder that is the host's root's alone */
+		e = um_sync_ask_source(r->sync_fd, index, &mfd, err);
+		if (e < 0)
+			return e;
+	}
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "bind source %s", source);
-	return place(r, m, mfd, err);
+	return um_rootfs_place(r, m, mfd, err);
 }
 
 /* Superblocks that others share, or that live in memory, stay writable: the mount is what becomes
@@ -365,6 +373,48 @@ static int add_label(const struct um_rootfs *r, struct um_spec_mount *m, struct 
 	return 0;
 }
 
+/* A tmpfs for which no mode is named gets that of the folder it hides, where there is one. */
+static int add_mode(const struct um_rootfs *r, struct um_spec_mount *m, struct um_strv *data)
+{
+	_cleanup_close_ int there = um_resolve(r->fd, m->destination);
+	struct um_strv more = {NULL, 0};
+	struct stat st;
+
+	for (size_t i = 0; i < m->data.n; i++)
+		if (!strncmp(m->data.v[i], "mode=", 5))
+			return 0;
+	if (there < 0 || fstat(there, &st) < 0 || !S_ISDIR(st.st_mode))
+		return 0; /* made, or refused, when it is placed */
+	more.v = calloc(m->data.n + 2, sizeof(char *));
+	if (!more.v)
+		return -ENOMEM;
+	for (; more.n < m->data.n; more.n++)
+		more.v[more.n] = m->data.v[more.n];
+	if (asprintf(&more.v[more.n], "mode=%o", st.st_mode & 07777) < 0)
+		return -ENOMEM;
+	more.n++;
+	free(data->v);
+	*data = m->data = more;
+	return 0;
+}
+
+/* Programs and masks find them by their paths: one that leads elsewhere is no accident
+ * (CVE-2019-19921). */
+static int check_ordinary(const struct um_rootfs *r, const struct um_spec_mount *m,
+			  struct um_error *err)
+{
+	_cleanup_close_ int there = -1;
+	struct stat st;
+
+	if (strcmp(m->type, "proc") && strcmp(m->type, "sysfs"))
+		return 0;
+	there = um_io_openat2(r->fd, m->destination, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0,
+			      RESOLVE_IN_ROOT);
+	if (there < 0 || fstat(there, &st) < 0 || S_ISDIR(st.st_mode))
+		return 0; /* not there: made when it is placed */
+	return um_error_set(err, -ENOTDIR, "%s must be mounted on ordinary directory", m->type);
+}
+
 static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, struct um_error *err)
 {
 	struct um_spec_mount copy = *mount, *m = &copy;
@@ -384,6 +434,11 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, stru
 	is_long = is_long || m->iversion; /* which fsconfig(2) does not know */
 	if (is_long)
 		return mount_long(r, m, err);
+	if (!strcmp(m->type, "tmpfs") && (e = add_mode(r, m, &data)) < 0)
+		return e;
+	e = check_ordinary(r, m, err);
+	if (e < 0)
+		return e;
 	e = um_rootfs_new_fs(m->type, m->source, &m->data,
 			     m->read_only && superblock_follows(m->type), 0, &mfd, &first);
 	/* a user namespace without a network namespace of its own gets no new sysfs */
@@ -392,120 +447,12 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, stru
 				       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (mfd < 0)
 		return um_error_move(err, &first);
-	e = place(r, m, mfd, err);
+	e = um_rootfs_place(r, m, mfd, err);
 	/* A procfs of our own costs as much again, and the end of a mount costs more than that: the
 	 * container's, held by its descriptor, does as well. */
 	if (e >= 0 && r->proc_fd < 0 && !strcmp(m->type, "proc") && !m->read_only && !m->data.n)
 		r->proc_fd = TAKE_FD(mfd);
 	return e;
-}
-
-/* ---- cgroup ---- */
-
-/* Who is root in a user namespace only gets no writable view of the host's tree. */
-static void cgroup_attrs(const struct um_rootfs *r, struct um_spec_mount *m)
-{
-	if (r->cgroup_ns || !r->user_ns)
-		return;
-	m->read_only = true;
-	m->attr_set |= MOUNT_ATTR_RDONLY;
-	m->attr_clr &= ~(uint64_t)MOUNT_ATTR_RDONLY;
-}
-
-/* The container's own group of hierarchy @h, found by its path on the host. */
-static int cgroup_tree(const struct um_rootfs *r, const struct um_cgroup_hierarchy *h)
-{
-	char path[PATH_MAX];
-	int fd;
-
-	if (um_io_path(path, sizeof(path), "%s%s", h->mount_point, r->cg->path) < 0)
-		return -ENAMETOOLONG;
-	fd = um_sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-static int mount_cgroup2(struct um_rootfs *r, const struct um_spec_mount *mount,
-			 struct um_error *err)
-{
-	struct um_spec_mount m = *mount;
-	static const struct um_strv none;
-	_cleanup_close_ int mfd = -1;
-	int e;
-
-	cgroup_attrs(r, &m);
-	m.type = "cgroup2";
-	if (r->cgroup_ns) {
-		e = um_rootfs_new_fs("cgroup2", "cgroup", &none, false, 0, &mfd, err);
-		return e < 0 ? e : place(r, &m, mfd, err);
-	}
-	for (size_t i = 0; r->cg && i < r->cg->host->n; i++)
-		if (r->cg->host->h[i].v2) {
-			mfd = cgroup_tree(r, &r->cg->host->h[i]);
-			if (mfd < 0)
-				return um_error_errno(err, mfd, "cgroup2");
-			return place(r, &m, mfd, err);
-		}
-	return um_error_set(err, -EOPNOTSUPP, "cgroup2: this host has no cgroup v2");
-}
-
-/* v1 and hybrid: a tmpfs with the container's own group of each hierarchy in it. */
-static int mount_cgroup1(struct um_rootfs *r, const struct um_spec_mount *mount,
-			 struct um_error *err)
-{
-	static char *tmpfs_data[] = {(char *)"mode=755", (char *)"size=64k", NULL};
-	static const struct um_strv data = {tmpfs_data, 2};
-	struct um_spec_mount top = *mount;
-	_cleanup_close_ int mfd = -1;
-	int e = um_rootfs_new_fs("tmpfs", "cgroup", &data, false, 0, &mfd, err);
-
-	if (e < 0)
-		return e;
-	cgroup_attrs(r, &top);
-	top.type = "tmpfs";
-	e = place(r, &top, mfd, err);
-	if (e < 0)
-		return e;
-	for (size_t i = 0; i < r->cg->host->n; i++) {
-		const struct um_cgroup_hierarchy *h = &r->cg->host->h[i];
-		const char *name = h->v2			   ? "unified"
-				   : !strncmp(h->name, "name=", 5) ? h->name + 5
-								   : h->name;
-		struct um_spec_mount m = {.type = "cgroup",
-					  .attr_set = top.attr_set,
-					  .attr_clr = top.attr_clr,
-					  .rec_propagation = MS_PRIVATE};
-		_cleanup_close_ int tree = -1;
-		char dest[PATH_MAX];
-
-		if (r->cg->fds[i] < 0)
-			continue;
-		if (um_io_path(dest, sizeof(dest), "%s/%s", mount->destination, name) < 0)
-			return um_error_errno(err, -ENAMETOOLONG, "cgroup");
-		m.destination = dest;
-		tree = cgroup_tree(r, h);
-		if (tree < 0)
-			return um_error_errno(err, tree, "cgroup %s", name);
-		e = place(r, &m, tree, err);
-		if (e < 0)
-			return e;
-	}
-	return 0;
-}
-
-/* A container without a cgroup of its own sees the host's and writes to none. */
-static int mount_host_cgroups(struct um_rootfs *r, const struct um_spec_mount *mount,
-			      struct um_error *err)
-{
-	struct um_spec_mount m = *mount;
-	_cleanup_close_ int mfd = um_sys_open_tree(
-		AT_FDCWD, "/sys/fs/cgroup", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-
-	if (mfd < 0)
-		return um_error_errno(err, -errno, "open_tree /sys/fs/cgroup");
-	m.type = "cgroup";
-	m.rec_attr_set |= MOUNT_ATTR_RDONLY;
-	m.attr_clr = m.rec_attr_clr = 0; /* what the host has locked stays */
-	return place(r, &m, mfd, err);
 }
 
 static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
@@ -518,14 +465,8 @@ static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct 
 	}
 	if (m->bind)
 		return mount_bind(r, m, err);
-	if (!strcmp(m->type, "cgroup")) {
-		if (!r->cg)
-			return mount_host_cgroups(r, m, err);
-		return r->cg->host->mode == UM_CGROUP_V2 ? mount_cgroup2(r, m, err)
-							 : mount_cgroup1(r, m, err);
-	}
-	if (!strcmp(m->type, "cgroup2"))
-		return mount_cgroup2(r, m, err);
+	if (!strcmp(m->type, "cgroup") || !strcmp(m->type, "cgroup2"))
+		return um_rootfs_mount_cgroup(r, m, err);
 	return mount_fs(r, m, err);
 }
 
@@ -579,6 +520,9 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 		if (um_sys_chroot(".") < 0)
 			return um_error_errno(err, -errno, "chroot");
 	} else if (r->no_pivot) {
+		e = um_rootfs_hide_host(r, err);
+		if (e < 0)
+			return e;
 		if (um_sys_move_mount(r->fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
 		    um_sys_chroot(".") < 0)
 			return um_error_errno(err, -errno, "chroot");

@@ -61,9 +61,14 @@ static int mask_paths(struct um_rootfs *r, struct um_error *err)
 
 	for (size_t i = 0; i < paths->n; i++) {
 		_cleanup_close_ int target = um_resolve(r->fd, paths->v[i]);
+		bool again = false;
 		struct stat st;
 		int e = 0;
 
+		for (size_t k = 0; k < i && !again; k++)
+			again = !strcmp(paths->v[i], paths->v[k]);
+		if (again)
+			continue;
 		um_why("linux.maskedPaths: nothing is to be seen at %s", paths->v[i]);
 		if (target == -ENOENT || target == -ENOTDIR)
 			continue; /* nothing to hide */

@@ -220,7 +220,7 @@ static int decode_caps(struct um_decoder *d, const struct um_json *node, void *b
 		um_json_foreach (it, list) {
 			int cap = it->type == UM_JSON_STR ? um_spec_cap(it->str) : -EINVAL;
 
-			if (cap == -EINVAL || (cap < 0 && strncmp(it->str, "CAP_", 4)))
+			if (cap == -EINVAL)
 				return um_decode_bad(d, "must hold capability names");
 			if (cap >= 0)
 				p->caps[i] |= UINT64_C(1) << cap;
@@ -548,6 +548,7 @@ int um_spec_decode(struct um_arena *a, const struct um_json *json, struct um_spe
 		return -ENOMEM;
 	s->json = json;
 	s->personality = -1;
+	s->memory_policy = -1;
 	s->seccomp.default_errno_ret = -1;
 	um_cgroup_limits_init(&s->limits);
 	r = um_decode_object(&d, json, fields, UM_ARRAY_LEN(fields), s);

@@ -214,6 +214,8 @@ struct um_spec {
 	struct um_strv masked_paths, readonly_paths;
 	int64_t personality;	 /* -1: unset */
 	const char *mount_label; /* NULL: none */
+	int memory_policy;	 /* MPOL_*, with its flags; -1: unset */
+	unsigned long memory_nodes[1024 / (8 * sizeof(unsigned long))];
 };
 
 /* Decodes and checks @json, which must stay as long as *ret. Errors: -EINVAL (a field is wrong,

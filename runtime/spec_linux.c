@@ -7,6 +7,7 @@
 
 #include "base/num.h"
 #include "runtime/decode.h"
+#include "runtime/mempolicy.h"
 
 /* ---- namespaces and mappings ---- */
 
@@ -259,7 +260,7 @@ int um_decode_linux(struct um_decoder *d, const struct um_json *node, void *base
 		UM_FIELD_CALL("cgroupsPath", decode_cgroups_path),
 		UM_FIELD_CALL("resources", um_decode_resources),
 		UM_FIELD_REFUSED("intelRdt"),
-		UM_FIELD_REFUSED("memoryPolicy"),
+		UM_FIELD_CALL("memoryPolicy", um_decode_memory_policy),
 		UM_FIELD_CALL("sysctl", decode_sysctl),
 		UM_FIELD_CALL("seccomp", um_decode_seccomp),
 		UM_FIELD_CALL("rootfsPropagation", decode_rootfs_propagation),

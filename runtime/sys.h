@@ -106,6 +106,7 @@ UM_SYS3(seccomp, syscall(SYS_seccomp, a, b, c), unsigned, unsigned, void *)
 UM_SYS3(sched_setaffinity, sched_setaffinity(a, b, c), pid_t, size_t, const cpu_set_t *)
 UM_SYS3(sched_setattr, syscall(SYS_sched_setattr, a, b, c), pid_t, const void *, unsigned)
 UM_SYS3(ioprio_set, syscall(SYS_ioprio_set, a, b, c), int, int, int)
+UM_SYS3(set_mempolicy, syscall(SYS_set_mempolicy, a, b, c), int, const unsigned long *, unsigned)
 UM_SYS1(personality, personality(a), unsigned long)
 UM_SYS2(keyctl, syscall(SYS_keyctl, a, b), int, const char *)
 

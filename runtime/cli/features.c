@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "runtime/cli/cli.h"
+#include "runtime/mempolicy.h"
 #include "runtime/landlock.h"
 #include "runtime/seccomp.h"
 #include "runtime/spec.h"
@@ -81,8 +82,8 @@ static void linux_features(struct um_arena *a, const struct um_runtime *rt, stru
 	enabled(a, o, "apparmor", true);
 	enabled(a, o, "selinux", true);
 	sub = um_json_ensure_obj(a, o, "memoryPolicy");
-	um_json_ensure_arr(a, sub, "modes");
-	um_json_ensure_arr(a, sub, "flags");
+	strings(a, sub, "modes", um_mempolicy_mode_name);
+	strings(a, sub, "flags", um_mempolicy_flag_name);
 	sub = um_json_ensure_obj(a, o, "intelRdt");
 	um_json_set_bool(a, sub, "enabled", false);
 	um_json_set_bool(a, sub, "schemata", false);

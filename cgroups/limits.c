@@ -224,7 +224,8 @@ static int check_memory(int fd, const struct um_cgroup_limits *l, struct um_erro
 	    um_cgroup_read_u64(fd, "memory.current", &now) < 0 || now <= (uint64_t)l->memory_bytes)
 		return 0;
 	return um_error_set(err, -EBUSY,
-			    "memory.limit: %" PRIu64 " bytes are used already "
+			    "memory.limit: rejecting memory limit: %" PRIu64
+			    " bytes are used already "
 			    "(checkBeforeUpdate)",
 			    now);
 }

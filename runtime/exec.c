@@ -50,6 +50,7 @@ struct exec {
 	bool in_v2;
 	struct um_systemd_scope scope; /* no unit: the cgroup is no scope's own */
 	bool setgroups_allowed;
+	bool may_follow; /* the container's first process into its cgroup */
 	bool relayed;	 /* its terminal: by us, not by a console socket */
 	bool in_user_ns; /* before it was cloned */
 	bool attach;	 /* by systemd, for we may not */
@@ -93,7 +94,7 @@ static int open_sub_cgroup(struct exec *x, const char *sub, struct um_error *err
 	if (r >= 0)
 		r = um_cgroup_open(x->host, path, &x->cg, err);
 	if (r < 0)
-		return um_error_wrap(err, r, "--cgroup %s", sub);
+		return um_error_wrap(err, r, "--cgroup %s: bad sub cgroup path", sub);
 	for (size_t i = 0; i < x->host->n; i++)
 		if (own->fds[i] >= 0 && x->cg->fds[i] < 0)
 			return um_error_set(err, -ENOENT,
@@ -159,6 +160,7 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 				    "--console-socket is for processes with a terminal");
 	if (x->process.terminal && !o->console_socket && o->detach)
 		return um_error_set(err, -EINVAL, "a detached terminal needs --console-socket");
+	x->may_follow = !o->cgroup;
 	r = open_cgroup(x, o, err);
 	if (r >= 0 && x->state.systemd_unit && !o->cgroup)
 		r = um_runtime_scope(rt, &x->state, &x->scope, err);
@@ -342,8 +344,19 @@ static void child(struct exec *x)
 /* Where the part of the tree that we are in is not ours, systemd moves it. */
 static int clone_into_cgroup(struct exec *x, struct clone_args *args)
 {
+	_cleanup_(um_cgroup_freep) struct um_cgroup *of_init = NULL;
 	int pid = um_sys_clone3(args);
 
+	if (pid < 0 && errno == EBUSY && x->may_follow) {
+		if (um_state_open_init_cgroup(&x->state, x->host, &of_init) < 0) {
+			errno = EBUSY;
+			return pid;
+		}
+		um_why("the container's cgroup takes no processes any more, since its groups have "
+		       "controllers: to its first process");
+		args->cgroup = (uint64_t)um_cgroup_clone_fd(of_init);
+		pid = um_sys_clone3(args);
+	}
 	if (pid < 0 && errno == EACCES && x->scope.unit) {
 		x->attach = true;
 		args->flags &= ~(uint64_t)CLONE_INTO_CGROUP;
@@ -440,7 +453,12 @@ static int clone_child(struct exec *x, struct um_error *err)
 		if (!pid)
 			child(x);
 		if (pid < 0)
-			pid = um_error_errno(err, -errno, "clone3");
+			pid = errno == EBUSY
+				      ? um_error_errno(err, -EBUSY,
+						       "adding pid of the new process to cgroups "
+						       "%s",
+						       x->cg->path)
+				      : um_error_errno(err, -errno, "clone3");
 	}
 	um_why("further children are to be in our own pid namespace again");
 	if (own >= 0 && !within)

@@ -270,18 +270,36 @@ static int apply_memory(const struct um_cgroup *cg, const struct um_cgroup_limit
 	return put_values(cg, more, UM_ARRAY_LEN(more), err);
 }
 
+/* @device: "8:0 ", or "" for all. Weights are the I/O scheduler's. bfq's files have names of their
+ * own and its scale is the specification's; other files come with cfq, and with v2's cost model. */
+static int put_weight(const struct um_cgroup *cg, int fd, bool v2, const char *device,
+		      uint64_t weight, struct um_error *err)
+{
+	const char *bfq = v2	    ? "io.bfq.weight"
+			  : *device ? "blkio.bfq.weight_device"
+				    : "blkio.bfq.weight";
+	const char *file = v2 ? "io.weight" : *device ? "blkio.weight_device" : "blkio.weight";
+	bool has_bfq = faccessat(fd, bfq, F_OK, 0) == 0;
+	char text[96];
+
+	if (has_bfq && (v2 || faccessat(fd, file, F_OK, 0) < 0))
+		file = bfq;
+	else if (v2)
+		weight = um_cgroup_io_weight_of_blkio(weight);
+	snprintf(text, sizeof(text), "%s%" PRIu64, device, weight);
+	return put(cg, UM_CG_IO, fd, file, text, err);
+}
+
 static int apply_io_weights(const struct um_cgroup *cg, int fd, bool v2,
 			    const struct um_cgroup_limits *l, struct um_error *err)
 {
-	char text[96];
-
 	for (size_t i = 0; i < l->n_io_weights; i++) {
 		const struct um_cgroup_weight *w = &l->io_weights[i];
+		char device[48];
 		int r;
 
-		snprintf(text, sizeof(text), "%" PRIu64 ":%" PRIu64 " %" PRIu64, w->major, w->minor,
-			 v2 ? um_cgroup_io_weight_of_blkio(w->weight) : w->weight);
-		r = put(cg, UM_CG_IO, fd, v2 ? "io.weight" : "blkio.weight_device", text, err);
+		snprintf(device, sizeof(device), "%" PRIu64 ":%" PRIu64 " ", w->major, w->minor);
+		r = put_weight(cg, fd, v2, device, w->weight, err);
 		if (r < 0)
 			return um_error_wrap(err, r, "blockIO.weightDevice");
 	}
@@ -310,10 +328,7 @@ static int apply_io(const struct um_cgroup *cg, const struct um_cgroup_limits *l
 			err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 			"blockIO.leafWeight: controller blkio lost it in Linux 5.0");
 	if (l->io_weight != UM_CG_UNSET) {
-		snprintf(text, sizeof(text), "%" PRIu64,
-			 v2 ? um_cgroup_io_weight_of_blkio((uint64_t)l->io_weight)
-			    : (uint64_t)l->io_weight);
-		r = put(cg, UM_CG_IO, fd, v2 ? "io.weight" : "blkio.weight", text, err);
+		r = put_weight(cg, fd, v2, "", (uint64_t)l->io_weight, err);
 		if (r < 0)
 			return um_error_wrap(err, r, "blockIO.weight");
 	}

@@ -326,6 +326,19 @@ def test_a_frozen_cgroup_is_refused(box):
             os.rmdir(leaf)
 
 
+def test_a_weight_where_bfq_has_the_file(box):
+    box.linux["resources"] = {"blockIO": {"weight": 333}}
+    probe = f"{CGROUPS}/blkio/{box.name}" if os.path.isdir(f"{CGROUPS}/blkio") else \
+        f"{CGROUPS}/{box.name}"
+    os.makedirs(probe)
+    files = [f for f in os.listdir(probe) if f.endswith(".weight") and not f.startswith("cpu")]
+    if files in (["blkio.bfq.weight"], ["io.bfq.weight"]):
+        box.up()
+        assert read(f"{probe}/c/{files[0]}").split()[-1] == "333"
+    elif not files:
+        box.refused("weight")
+
+
 def test_quota_and_period_beneath_a_limit(box):
     parent = f"{CGROUPS}/cpu/{box.name}"
     if not os.path.isdir(f"{CGROUPS}/cpu"):

@@ -113,8 +113,13 @@ static int frozen_state(const struct um_cgroup *cg, bool *ret)
 
 int um_cgroup_is_frozen(const struct um_cgroup *cg, bool *ret, struct um_error *err)
 {
-	int r = frozen_state(cg, ret);
+	int r = frozen_state(cg, ret), v1 = um_cgroup_find(cg->host, UM_CG_FREEZER);
+	char text[64];
 
+	/* a hybrid host: we use that of v2, another may have used the other, or that of a parent */
+	if (r >= 0 && !*ret && um_cgroup_clone_fd(cg) >= 0 && v1 >= 0 && cg->fds[v1] >= 0 &&
+	    um_cgroup_read(cg->fds[v1], "freezer.state", text, sizeof(text)) >= 0)
+		*ret = !strncmp(text, "FR", 2); /* FROZEN, FREEZING */
 	return r < 0 ? um_error_errno(err, r, "read the freezer of cgroup %s", cg->path) : 0;
 }
 

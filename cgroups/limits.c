@@ -84,6 +84,22 @@ static int put_values(const struct um_cgroup *cg, const struct value_file *f, si
 	return 0;
 }
 
+/* A period that is too short for the quota in force, or for the parent's, is refused: then the new
+ * quota comes first. */
+static int put_period_and_quota(const struct um_cgroup *cg, const struct value_file *period,
+				const struct value_file *quota, struct um_error *err)
+{
+	struct um_error own = UM_ERROR_INIT;
+	int r = put_value(cg, period, &own);
+
+	if (r >= 0)
+		return put_value(cg, quota, err);
+	if (r != -EINVAL || quota->value == UM_CG_UNSET)
+		return um_error_move(err, &own);
+	r = put_value(cg, quota, err);
+	return r < 0 ? r : put_value(cg, period, err);
+}
+
 static int apply_cpu_v2(const struct um_cgroup *cg, int fd, const struct um_cgroup_limits *l,
 			struct um_error *err)
 {
@@ -118,16 +134,19 @@ static int apply_cpu(const struct um_cgroup *cg, const struct um_cgroup_limits *
 		     struct um_error *err)
 {
 	const struct value_file v1[] = {
-		{UM_CG_CPU, "cpu.shares", "cpu.shares", NULL, l->cpu_shares},
 		{UM_CG_CPU, "cpu.period", "cpu.cfs_period_us", NULL, l->cpu_period_usec},
 		{UM_CG_CPU, "cpu.quota", "cpu.cfs_quota_us", NULL, l->cpu_quota_usec},
 	};
+	const struct value_file shares = {UM_CG_CPU, "cpu.shares", "cpu.shares", NULL,
+					  l->cpu_shares};
 	const struct value_file both[] = {
 		{UM_CG_CPU, "cpu.burst", "cpu.cfs_burst_us", "cpu.max.burst", l->cpu_burst_usec},
+		{UM_CG_CPU, "cpu.idle", "cpu.idle", "cpu.idle", l->cpu_idle},
+	};
+	const struct value_file rt[] = {
 		{UM_CG_CPU, "cpu.realtimePeriod", "cpu.rt_period_us", NULL, l->cpu_rt_period_usec},
 		{UM_CG_CPU, "cpu.realtimeRuntime", "cpu.rt_runtime_us", NULL,
 		 l->cpu_rt_runtime_usec},
-		{UM_CG_CPU, "cpu.idle", "cpu.idle", "cpu.idle", l->cpu_idle},
 	};
 	bool v2 = false;
 	int fd, r;
@@ -137,11 +156,18 @@ static int apply_cpu(const struct um_cgroup *cg, const struct um_cgroup_limits *
 		r = where(cg, UM_CG_CPU, "cpu", &fd, &v2, err);
 		if (r < 0)
 			return r;
-		r = v2 ? apply_cpu_v2(cg, fd, l, err) : put_values(cg, v1, UM_ARRAY_LEN(v1), err);
+		if (v2) {
+			r = apply_cpu_v2(cg, fd, l, err);
+		} else {
+			r = put_value(cg, &shares, err);
+			if (r >= 0)
+				r = put_period_and_quota(cg, &v1[0], &v1[1], err);
+		}
 		if (r < 0)
 			return r;
 	}
-	return put_values(cg, both, UM_ARRAY_LEN(both), err);
+	r = put_values(cg, both, UM_ARRAY_LEN(both), err);
+	return r < 0 ? r : put_period_and_quota(cg, &rt[0], &rt[1], err);
 }
 
 static int apply_cpuset(const struct um_cgroup *cg, const struct um_cgroup_limits *l,
@@ -198,7 +224,8 @@ static int check_memory(int fd, const struct um_cgroup_limits *l, struct um_erro
 	    um_cgroup_read_u64(fd, "memory.current", &now) < 0 || now <= (uint64_t)l->memory_bytes)
 		return 0;
 	return um_error_set(err, -EBUSY,
-			    "memory.limit: %" PRIu64 " bytes are used already "
+			    "memory.limit: rejecting memory limit: %" PRIu64
+			    " bytes are used already "
 			    "(checkBeforeUpdate)",
 			    now);
 }
@@ -243,18 +270,36 @@ static int apply_memory(const struct um_cgroup *cg, const struct um_cgroup_limit
 	return put_values(cg, more, UM_ARRAY_LEN(more), err);
 }
 
+/* @device: "8:0 ", or "" for all. Weights are the I/O scheduler's. bfq's files have names of their
+ * own and its scale is the specification's; other files come with cfq, and with v2's cost model. */
+static int put_weight(const struct um_cgroup *cg, int fd, bool v2, const char *device,
+		      uint64_t weight, struct um_error *err)
+{
+	const char *bfq = v2	    ? "io.bfq.weight"
+			  : *device ? "blkio.bfq.weight_device"
+				    : "blkio.bfq.weight";
+	const char *file = v2 ? "io.weight" : *device ? "blkio.weight_device" : "blkio.weight";
+	bool has_bfq = faccessat(fd, bfq, F_OK, 0) == 0;
+	char text[96];
+
+	if (has_bfq && (v2 || faccessat(fd, file, F_OK, 0) < 0))
+		file = bfq;
+	else if (v2)
+		weight = um_cgroup_io_weight_of_blkio(weight);
+	snprintf(text, sizeof(text), "%s%" PRIu64, device, weight);
+	return put(cg, UM_CG_IO, fd, file, text, err);
+}
+
 static int apply_io_weights(const struct um_cgroup *cg, int fd, bool v2,
 			    const struct um_cgroup_limits *l, struct um_error *err)
 {
-	char text[96];
-
 	for (size_t i = 0; i < l->n_io_weights; i++) {
 		const struct um_cgroup_weight *w = &l->io_weights[i];
+		char device[48];
 		int r;
 
-		snprintf(text, sizeof(text), "%" PRIu64 ":%" PRIu64 " %" PRIu64, w->major, w->minor,
-			 v2 ? um_cgroup_io_weight_of_blkio(w->weight) : w->weight);
-		r = put(cg, UM_CG_IO, fd, v2 ? "io.weight" : "blkio.weight_device", text, err);
+		snprintf(device, sizeof(device), "%" PRIu64 ":%" PRIu64 " ", w->major, w->minor);
+		r = put_weight(cg, fd, v2, device, w->weight, err);
 		if (r < 0)
 			return um_error_wrap(err, r, "blockIO.weightDevice");
 	}
@@ -283,10 +328,7 @@ static int apply_io(const struct um_cgroup *cg, const struct um_cgroup_limits *l
 			err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
 			"blockIO.leafWeight: controller blkio lost it in Linux 5.0");
 	if (l->io_weight != UM_CG_UNSET) {
-		snprintf(text, sizeof(text), "%" PRIu64,
-			 v2 ? um_cgroup_io_weight_of_blkio((uint64_t)l->io_weight)
-			    : (uint64_t)l->io_weight);
-		r = put(cg, UM_CG_IO, fd, v2 ? "io.weight" : "blkio.weight", text, err);
+		r = put_weight(cg, fd, v2, "", (uint64_t)l->io_weight, err);
 		if (r < 0)
 			return um_error_wrap(err, r, "blockIO.weight");
 	}

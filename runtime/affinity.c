@@ -28,6 +28,15 @@ int um_affinity_parse(const char *list, cpu_set_t *ret)
 	}
 }
 
+void um_affinity_reset(void)
+{
+	unsigned char all[1024];
+
+	memset(all, 0xff, sizeof(all));
+	um_why("all CPUs of its cgroup: not the caller's, if that has been given fewer");
+	(void)!um_sys_sched_setaffinity(0, sizeof(all), (const cpu_set_t *)all);
+}
+
 int um_affinity_set(const char *list, const char *field, struct um_error *err)
 {
 	cpu_set_t set;

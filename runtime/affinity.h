@@ -10,5 +10,7 @@
 um_must_check int um_affinity_parse(const char *list, cpu_set_t *ret);
 /* Binds the calling thread. A NULL @list asks for nothing. @field: for the message. */
 um_must_check int um_affinity_set(const char *list, const char *field, struct um_error *err);
+/* Gives the calling thread every CPU that its cgroup has, whatever its parent was bound to. */
+void um_affinity_reset(void);
 
 #endif

@@ -91,9 +91,10 @@ int um_console_receive(int socket_fd, int *ret_master, struct um_error *err)
 	return 0;
 }
 
-int um_console_setup(int devpts_dir, const struct um_spec_process *p, int socket_fd, int *ret_slave,
-		     struct um_error *err)
+int um_console_setup(int devpts_dir, const struct um_spec_process *p, int socket_fd, bool relayed,
+		     int *ret_slave, struct um_error *err)
 {
+	struct termios modes;
 	_cleanup_close_ int master = -1, slave = -1;
 	struct winsize size = {.ws_row = (unsigned short)p->console_height,
 			       .ws_col = (unsigned short)p->console_width};
@@ -117,6 +118,13 @@ int um_console_setup(int devpts_dir, const struct um_spec_process *p, int socket
 	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (slave < 0)
 		return um_error_errno(err, -errno, "open the terminal");
+	/* who reads us gets lines as the program wrote them: a terminal adds the return itself */
+	if (relayed && tcgetattr(master, &modes) == 0) {
+		um_why("the container's terminal leaves the ends of lines as they are");
+		modes.c_oflag &= ~(tcflag_t)ONLCR;
+		if (um_sys_tcsetattr(master, &modes) < 0)
+			return um_error_errno(err, -errno, "the terminal's modes");
+	}
 	if ((size.ws_row || size.ws_col) && um_sys_ioctl(slave, TIOCSWINSZ, &size) < 0)
 		return um_error_errno(err, -errno, "process.consoleSize");
 	if (p->uid && um_sys_fchown(slave, p->uid, (gid_t)-1) < 0)
@@ -169,12 +177,12 @@ static int mount_console(struct um_rootfs *r, int slave, struct um_error *err)
 	mfd = um_sys_open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "clone the terminal's mount");
-	e = um_rootfs_attach(mfd, target);
+	e = um_rootfs_attach(r, mfd, target);
 	return e < 0 ? um_error_errno(err, e, "mount /dev/console") : 0;
 }
 
 int um_console_init(struct um_rootfs *r, const struct um_spec_process *p, int socket_fd,
-		    bool dev_console, struct um_error *err)
+		    bool relayed, struct um_error *err)
 {
 	_cleanup_close_ int slave = -1;
 	_cleanup_close_ int pts = um_resolve(r->fd, "dev/pts");
@@ -182,8 +190,8 @@ int um_console_init(struct um_rootfs *r, const struct um_spec_process *p, int so
 
 	if (pts < 0)
 		return um_error_errno(err, pts, "process.terminal needs a devpts on /dev/pts");
-	e = um_console_setup(pts, p, socket_fd, &slave, err);
-	if (e >= 0 && dev_console)
+	e = um_console_setup(pts, p, socket_fd, relayed, &slave, err);
+	if (e >= 0)
 		e = mount_console(r, slave, err);
 	if (e >= 0)
 		e = um_console_become(slave, err);
@@ -202,6 +210,15 @@ static int pump(int from, int to)
 	return um_io_write_all(to, buf, (size_t)n);
 }
 
+void um_console_drain(int master)
+{
+	struct pollfd p = {.fd = master, .events = POLLIN};
+
+	while (poll(&p, 1, 0) > 0 && p.revents & POLLIN)
+		if (pump(master, 1) < 0)
+			return;
+}
+
 int um_console_relay(int master, int done_fd, struct um_error *err)
 {
 	struct pollfd p[3] = {{.fd = 0, .events = POLLIN},
@@ -216,6 +233,7 @@ int um_console_relay(int master, int done_fd, struct um_error *err)
 	if (tty) {
 		raw = old;
 		cfmakeraw(&raw);
+		raw.c_oflag |= old.c_oflag & OPOST;
 		if (um_sys_tcsetattr(0, &raw) < 0)
 			return um_error_errno(err, -errno, "raw terminal");
 	}

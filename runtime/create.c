@@ -22,6 +22,7 @@
 #include "runtime/console.h"
 #include "runtime/explain.h"
 #include "runtime/hooks.h"
+#include "runtime/hostmounts.h"
 #include "runtime/idmap.h"
 #include "runtime/init.h"
 #include "runtime/landlock.h"
@@ -51,49 +52,8 @@ void um_creation_release(struct um_creation *c)
 		um_arena_free(c->arena);
 }
 
-static int load(struct um_creation *c, const struct um_runtime_create *opts, struct um_error *err)
-{
-	char bundle[PATH_MAX], path[PATH_MAX], rootfs[PATH_MAX];
-	_cleanup_close_ int dir = -1;
-	int r;
-
-	if (!realpath(opts->bundle ? opts->bundle : ".", bundle))
-		return um_error_errno(err, -errno, "bundle %s", opts->bundle ? opts->bundle : ".");
-	dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return um_error_errno(err, -errno, "bundle %s", bundle);
-	r = um_spec_load(c->arena, opts->config ? AT_FDCWD : dir,
-			 opts->config ? opts->config : "config.json", &c->spec, err);
-	if (r < 0)
-		return r;
-	r = um_io_path(path, sizeof(path), "%s%s%s", c->spec->root_path[0] == '/' ? "" : bundle,
-		       c->spec->root_path[0] == '/' ? "" : "/", c->spec->root_path);
-	if (r < 0 || !realpath(path, rootfs))
-		return um_error_errno(err, r < 0 ? r : -errno, "root.path %s", c->spec->root_path);
-	if (!strcmp(rootfs, "/"))
-		return um_error_set(err, -EINVAL, "root.path: / cannot be a container's root");
-	c->bundle = um_arena_strdup(c->arena, bundle);
-	c->rootfs = um_arena_strdup(c->arena, rootfs);
-	return c->bundle && c->rootfs ? 0 : -ENOMEM;
-}
-
-/* "mode=755": a file system's, which mean nothing where it is mounted already, as in mount(2). */
-static void warn_mounts(const struct um_runtime *rt, const struct um_spec *s)
-{
-	char text[200];
-
-	for (size_t i = 0; rt->warn && i < s->n_mounts; i++) {
-		if (!s->mounts[i].bind || !s->mounts[i].data.n)
-			continue;
-		snprintf(text, sizeof(text),
-			 "mounts[%zu]: options: \"%.100s\" has no effect on a bind mount", i,
-			 s->mounts[i].data.v[0]);
-		rt->warn(rt->warn_data, text);
-	}
-}
-
-/* The same where cgroups are not mounted, but shown: all but a v2 tree in a namespace of its own.
- */
+/* Options of mounts of cgroups where they are not mounted, but shown: all but a v2 tree in a
+ * namespace of its own. */
 static void warn_cgroup_mounts(const struct um_runtime *rt, const struct um_creation *c)
 {
 	const struct um_spec *s = c->spec;
@@ -115,32 +75,6 @@ static void warn_cgroup_mounts(const struct um_runtime *rt, const struct um_crea
 	}
 }
 
-static int check_combination(const struct um_spec *s, const struct um_runtime_create *opts,
-			     bool run, struct um_error *err)
-{
-	int r;
-
-	if (s->ns[UM_NS_USER].path && opts->as_sibling)
-		return um_error_set_reason(err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP,
-					   "--as-sibling: a user namespace by path is not "
-					   "supported with it");
-	if (!s->has_process && run)
-		return um_error_set(err, -EINVAL, "process: is required");
-	if (um_lsm_check(&s->process, s->mount_label, err) < 0)
-		return -EOPNOTSUPP;
-	r = um_landlock_check(&s->landlock, &s->process, err);
-	if (r < 0)
-		return r;
-	if (s->process.terminal && !opts->console_socket && (!run || opts->detach))
-		return um_error_set(
-			err, -EINVAL,
-			"process.terminal: a detached container needs --console-socket");
-	if (!s->process.terminal && opts->console_socket)
-		return um_error_set(err, -EINVAL,
-				    "--console-socket is for containers with process.terminal");
-	return 0;
-}
-
 static bool any_limit(const struct um_spec *s)
 {
 	struct um_cgroup_limits none;
@@ -159,6 +93,7 @@ static int check_cgroup_unused(const struct um_cgroups *host, const char *path,
 	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
 	struct um_error own = UM_ERROR_INIT;
 	_cleanup_free_ pid_t *pids = NULL;
+	bool frozen = false;
 	size_t n = 0;
 	int r = um_cgroup_open(host, path, &cg, &own);
 
@@ -169,7 +104,13 @@ static int check_cgroup_unused(const struct um_cgroups *host, const char *path,
 	if (r < 0)
 		return um_error_move(err, &own);
 	if (n)
-		return um_error_set(err, -EBUSY, "cgroup %s has processes already", path);
+		return um_error_set(err, -EBUSY,
+				    "container's cgroup is not empty: %s has processes already",
+				    path);
+	/* where its first process would stop as well, and we would wait for it */
+	if (um_cgroup_is_frozen(cg, &frozen, NULL) >= 0 && frozen)
+		return um_error_set(err, -EBUSY, "container's cgroup unexpectedly frozen: %s",
+				    path);
 	return 0;
 }
 
@@ -177,6 +118,7 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 {
 	struct um_error own = UM_ERROR_INIT;
 	struct um_cgroup_limits limits;
+	bool frozen = false;
 	int r;
 
 	if (!c->state.cgroup) {
@@ -196,6 +138,10 @@ static int make_cgroup(struct um_creation *c, const struct um_runtime *rt, struc
 	if (r < 0)
 		return um_error_move(err, &own);
 	UM_FAULT("runtime.create.cgroup");
+	if (um_cgroup_is_frozen(c->cg, &frozen, NULL) >= 0 && frozen)
+		return um_error_set(err, -EBUSY,
+				    "container's cgroup unexpectedly frozen: one above %s",
+				    c->state.cgroup);
 	/* the process that holds the scope is one, too, until the init is there */
 	limits = c->spec->limits;
 	if (c->holder && limits.pids == 1)
@@ -226,6 +172,30 @@ static int listen_for_start(int dir, int *ret, struct um_error *err)
 	return 0;
 }
 
+/* Namespaces that are not the user namespace's, who is root in that may not enter; others are left
+ * for then. */
+static void join_as_ourselves(struct um_init *in)
+{
+	for (int i = 0; i < UM_NS_N; i++) {
+		if (in->ns_fds[i] < 0 || i == UM_NS_USER || i == UM_NS_PID || i == UM_NS_MOUNT)
+			continue;
+		um_why("linux.namespaces: join the %s namespace, if it is ours to enter",
+		       um_spec_ns_name(i));
+		if (um_sys_setns(in->ns_fds[i], (int)um_spec_ns_flag(i)) >= 0)
+			in->ns_fds[i] = um_close(in->ns_fds[i]);
+	}
+}
+
+static bool joins_before_user_ns(const struct um_init *in)
+{
+	if (!in->spec->ns[UM_NS_USER].present)
+		return false;
+	for (int i = 0; i < UM_NS_N; i++)
+		if (in->ns_fds[i] >= 0 && i != UM_NS_PID && i != UM_NS_MOUNT)
+			return true;
+	return false;
+}
+
 /* The helper: new namespaces belong to the user namespace that makes them. Its exit status is an
  * errno. */
 static int enter_and_clone(struct um_init *in, struct clone_args *args, int socket_fd)
@@ -236,6 +206,7 @@ static int enter_and_clone(struct um_init *in, struct clone_args *args, int sock
 	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
 	args->flags |= CLONE_PARENT;
 	args->exit_signal = 0; /* with CLONE_PARENT: that of this process */
+	join_as_ourselves(in);
 	if (in->ns_fds[UM_NS_USER] >= 0) {
 		um_why("in the user namespace, so that the container's other ones belong to it");
 		if (um_sys_setns(in->ns_fds[UM_NS_USER], CLONE_NEWUSER) < 0)
@@ -262,6 +233,7 @@ static int enter_and_clone(struct um_init *in, struct clone_args *args, int sock
 static int clone_within(struct um_creation *c, struct um_init *in, struct clone_args *args,
 			struct um_error *err)
 {
+	const struct um_spec *s = in->spec;
 	int pair[2], status = 0, pid, r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
@@ -277,10 +249,11 @@ static int clone_within(struct um_creation *c, struct um_init *in, struct clone_
 	if (r >= 0 && waitpid(pid, &status, 0) == pid && !(WIFEXITED(status) && !status))
 		r = WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 	if (r < 0)
-		r = um_error_errno(
-			err, r, "linux.namespaces: join %s %s",
-			in->ns_fds[UM_NS_USER] >= 0 ? "user" : "pid",
-			in->spec->ns[in->ns_fds[UM_NS_USER] >= 0 ? UM_NS_USER : UM_NS_PID].path);
+		r = um_error_errno(err, r, "linux.namespaces: join%s%s%s%s",
+				   s->ns[UM_NS_USER].path ? " user " : "",
+				   s->ns[UM_NS_USER].path ? s->ns[UM_NS_USER].path : "",
+				   s->ns[UM_NS_PID].path ? " pid " : "",
+				   s->ns[UM_NS_PID].path ? s->ns[UM_NS_PID].path : "");
 	else
 		r = um_console_receive(pair[0], &c->pidfd, err);
 	um_close(pair[0]);
@@ -339,7 +312,7 @@ static int clone_init(struct um_creation *c, struct um_init *in, bool as_sibling
 		args.cgroup = (uint64_t)cgroup_fd;
 		in->in_v2 = true;
 	}
-	helped = in->ns_fds[UM_NS_USER] >= 0;
+	helped = in->ns_fds[UM_NS_USER] >= 0 || (joins_before_user_ns(in) && !as_sibling);
 	if (!helped && in->ns_fds[UM_NS_PID] >= 0) {
 		r = enter_pid_ns(in, &own_pid_ns, err);
 		if (r < 0)
@@ -403,15 +376,19 @@ static int bring_up(struct um_creation *c, struct um_init *in, const struct um_r
 			return um_error_move(err, &m.error);
 		if (m.type == UM_SYNC_READY)
 			return 0;
+		if (m.type == UM_SYNC_SOURCE) {
+			r = um_creation_send_source(c, m.pid, in->ns_fds[UM_NS_USER]);
+			continue;
+		}
 		/* hooks come after the lifecycle's second step, the creation */
 		r = um_state_hook_json(c->arena, c->state.id, "created", c->state.pid, c->bundle,
 				       c->spec, &json);
 		if (r >= 0)
-			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json,
+			r = um_hooks_run(&c->spec->hooks[UM_HOOK_PRESTART], "prestart", json, NULL,
 					 &in->hooks_output, err);
 		if (r >= 0)
 			r = um_hooks_run(&c->spec->hooks[UM_HOOK_CREATE_RUNTIME], "createRuntime",
-					 json, &in->hooks_output, err);
+					 json, NULL, &in->hooks_output, err);
 		if (r >= 0)
 			r = um_sync_send(c->sync_fd, UM_SYNC_CONTINUE, NULL);
 	}
@@ -443,36 +420,6 @@ static int save_config(struct um_creation *c, struct um_error *err)
 		return um_error_errno(err, -errno, "create config.json");
 	r = um_io_write_all(fd, b.data, b.len);
 	return r < 0 ? um_error_errno(err, r, "write config.json") : 0;
-}
-
-/* Asked, not changed: no step. */
-static bool can_give(int cap)
-{
-	return syscall(SYS_prctl, PR_CAPBSET_READ, cap, 0, 0, 0) == 1;
-}
-
-static void warn_caps(const struct um_runtime *rt, const struct um_spec *s)
-{
-	const struct um_json *caps = um_json_path(s->json, "process.capabilities.bounding");
-	char text[200];
-
-	um_json_foreach (it, caps) {
-		int cap = um_spec_cap(it->str);
-
-		if (!rt->warn || (cap >= 0 && (s->ns[UM_NS_USER].present || can_give(cap))))
-			continue;
-		snprintf(text, sizeof(text), "capability %.60s is not %s and not granted", it->str,
-			 cap < 0 ? "known" : "ours to give");
-		rt->warn(rt->warn_data, text);
-	}
-}
-
-static void warn_maps(const struct um_runtime *rt, const struct um_spec *s)
-{
-	if (rt->warn && s->ns[UM_NS_USER].present && !s->ns[UM_NS_USER].path &&
-	    !um_json_path(s->json, "linux.uidMappings"))
-		rt->warn(rt->warn_data, "linux.uidMappings: there are none, so that id 0 alone is "
-					"mapped, to the caller");
 }
 
 static int name_cgroup(struct um_creation *c, struct um_error *err)
@@ -542,7 +489,9 @@ static void undo(struct um_creation *c, const struct um_runtime *rt, const char 
 		(void)!um_systemd_stop(&scope, NULL);
 	if (c->cgroups && c->state.cgroup)
 		(void)!um_cgroup_remove(c->cgroups, c->state.cgroup, NULL);
-	(void)!um_state_remove(rt, id, NULL);
+	/* else `delete` finds them by the state, and says which it cannot */
+	if (um_hostmounts_undo(c->dir, NULL) >= 0)
+		(void)!um_state_remove(rt, id, NULL);
 }
 
 static int create_locked(struct um_creation *c, const struct um_runtime *rt,
@@ -553,6 +502,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .id = opts->id,
 			     .spec = c->spec,
 			     .sync_fd = -1,
+			     .journal_fd = -1,
 			     .start_fd = -1,
 			     .seccomp_fd = -1,
 			     .proc_fd = -1,
@@ -563,6 +513,7 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 			     .preserve_fds = opts->preserve_fds,
 			     .listen_fds = opts->listen_fds,
 			     .no_pivot = opts->no_pivot,
+			     .relayed = !opts->console_socket,
 			     .no_new_keyring = opts->no_new_keyring,
 			     .die_with_parent = !opts->as_sibling,
 			     .setgroups_denied = um_idmap_denies_setgroups(c->spec)};
@@ -575,6 +526,8 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 		r = prepare(c, rt, opts, err);
 	if (r >= 0)
 		warn_cgroup_mounts(rt, c);
+	if (r >= 0 && !c->spec->ns[UM_NS_MOUNT].present)
+		r = um_hostmounts_begin(c->dir, &in.journal_fd, err);
 	if (r >= 0)
 		r = um_seccomp_load(rt->root, um_json_path(c->spec->json, "linux.seccomp"),
 				    &c->spec->seccomp, &in.seccomp, err);
@@ -582,9 +535,6 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 		r = um_seccomp_connect(&c->spec->seccomp, &in.seccomp_fd, err);
 	if (r >= 0)
 		r = um_creation_open_namespaces(&in, err);
-	if (r >= 0)
-		r = um_idmap_mounts(c->arena, c->spec, c->bundle, in.ns_fds[UM_NS_USER],
-				    &in.mount_fds, err);
 	if (r >= 0)
 		r = um_hooks_open_output(c->spec, &in.hooks_output, err);
 	if (r >= 0 && !run)
@@ -601,11 +551,10 @@ static int create_locked(struct um_creation *c, const struct um_runtime *rt,
 	um_seccomp_release(&in.seccomp);
 	um_close(in.seccomp_fd);
 	um_hooks_output_release(&in.hooks_output);
-	for (size_t i = 0; in.mount_fds && i < c->spec->n_mounts; i++)
-		um_close(in.mount_fds[i]);
 	for (int i = 0; i < UM_NS_N; i++)
 		um_close(in.ns_fds[i]);
 	um_close(in.start_fd);
+	um_close(in.journal_fd);
 	if (r >= 0 && um_state_process((pid_t)c->state.pid, &c->state.start_time) < 0)
 		r = um_error_set(err, -ESRCH, "the container's init process died");
 	um_why("the state again, now with the process");
@@ -636,15 +585,12 @@ int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 	c->arena = um_arena_new(64u << 20);
 	if (!c->arena)
 		return -ENOMEM;
-	r = load(c, opts, err);
+	r = um_creation_load(c, opts, err);
 	if (r >= 0)
-		r = check_combination(c->spec, opts, run, err);
+		r = um_creation_check(c->spec, opts, run, err);
 	if (r < 0)
 		return r;
-	warn_caps(rt, c->spec);
-	warn_mounts(rt, c->spec);
-	warn_maps(rt, c->spec);
-	um_annotations_warn(rt, c->spec);
+	um_creation_warn(rt, c->spec);
 	r = um_state_make(rt, opts->id, &c->dir, err);
 	if (r < 0)
 		return r;

@@ -28,6 +28,15 @@ void um_creation_release(struct um_creation *c);
 um_must_check int um_creation_run(struct um_creation *c, const struct um_runtime *rt,
 				  const struct um_runtime_create *opts, bool run, int console_fd,
 				  struct um_error *err);
+/* Reads the bundle's configuration; finds its folder and the container's root. */
+um_must_check int um_creation_load(struct um_creation *c, const struct um_runtime_create *opts,
+				   struct um_error *err);
+/* What the configuration and the options together cannot have. */
+um_must_check int um_creation_check(const struct um_spec *s, const struct um_runtime_create *opts,
+				    bool run, struct um_error *err);
+/* What the specification wants to be a warning. */
+void um_creation_warn(const struct um_runtime *rt, const struct um_spec *s);
+
 /* Device rules of @s with what every container may use: at most UM_RUNTIME_MAX_RULES. */
 #define UM_RUNTIME_MAX_RULES 512
 um_must_check int um_runtime_collect_rules(const struct um_spec *s, struct um_cgroup_device *rules,
@@ -39,6 +48,10 @@ um_must_check int um_runtime_device_rules(const struct um_cgroup *cg, const stru
 /* The scope of a container's state; -EOPNOTSUPP without a helper. */
 um_must_check int um_runtime_scope(const struct um_runtime *rt, const struct um_runtime_state *s,
 				   struct um_systemd_scope *ret, struct um_error *err);
+
+/* Answers the init's UM_SYNC_SOURCE for mounts[@index]. @user_ns: by path, or -1. Negative errno:
+ * the init could not be told. */
+um_must_check int um_creation_send_source(struct um_creation *c, int index, int user_ns);
 
 /* The namespaces that have a path, into in->ns_fds. */
 struct um_init;

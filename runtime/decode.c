@@ -25,8 +25,8 @@ int um_decode_unsupported(struct um_decoder *d, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return um_error_set_reason(d->err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP, "%s: %s", d->path,
-				   text);
+	return um_error_set_reason(d->err, UM_REASON_UNSUPPORTED, -EOPNOTSUPP, "%s: %s",
+				   d->path[0] ? d->path : "config", text);
 }
 
 size_t um_decode_push(struct um_decoder *d, const char *name)

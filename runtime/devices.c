@@ -49,8 +49,8 @@ bool um_rootfs_makes_dev(const struct um_spec *spec)
 
 /* mknod(2) is not for user namespaces, the container's or one that its engine runs in: there the
  * host's node is mounted. */
-static int bind_device(int parent, const char *name, const struct um_spec_device *d,
-		       struct um_error *err)
+static int bind_device(struct um_rootfs *r, int parent, const char *name,
+		       const struct um_spec_device *d, struct um_error *err)
 {
 	_cleanup_close_ int mfd =
 		um_sys_open_tree(AT_FDCWD, d->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -69,7 +69,7 @@ static int bind_device(int parent, const char *name, const struct um_spec_device
 		return um_error_errno(err, file, "create %s", d->path);
 	e = um_rootfs_set_attr(mfd, 0, &plain);
 	if (e >= 0)
-		e = um_rootfs_attach(mfd, file);
+		e = um_rootfs_attach(r, mfd, file);
 	return e < 0 ? um_error_errno(err, e, "mount device %s", d->path) : 0;
 }
 
@@ -93,10 +93,10 @@ static int make_device(struct um_rootfs *r, const struct um_spec_device *d, stru
 		if (modes[i].type == d->type)
 			mode = modes[i].mode;
 	if (r->user_ns && d->type != 'p')
-		return bind_device(parent, name, d, err);
+		return bind_device(r, parent, name, d, err);
 	e = um_sys_mknodat(parent, name, mode | d->mode, rdev) < 0 ? -errno : 0;
 	if (e == -EPERM && d->type != 'p')
-		return bind_device(parent, name, d, err);
+		return bind_device(r, parent, name, d, err);
 	if (e < 0 && e != -EEXIST)
 		return um_error_errno(err, e, "make device %s", d->path);
 	node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);

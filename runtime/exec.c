@@ -18,6 +18,7 @@
 #include "runtime/create.h"
 #include "runtime/exec.h"
 #include "runtime/explain.h"
+#include "runtime/hostmounts.h"
 #include "runtime/landlock.h"
 #include "runtime/lsm.h"
 #include "runtime/mempolicy.h"
@@ -44,10 +45,13 @@ struct exec {
 	struct um_seccomp_listener listener;
 	int init_pidfd, pidfd, sync_fd, child_sync_fd, console_fd;
 	unsigned preserve_fds;
-	uint64_t namespaces; /* to enter */
+	uint64_t namespaces;	  /* to enter */
+	struct um_hostmount root; /* of a container without a mount namespace */
 	bool in_v2;
 	struct um_systemd_scope scope; /* no unit: the cgroup is no scope's own */
 	bool setgroups_allowed;
+	bool may_follow; /* the container's first process into its cgroup */
+	bool relayed;	 /* its terminal: by us, not by a console socket */
 	bool in_user_ns; /* before it was cloned */
 	bool attach;	 /* by systemd, for we may not */
 	pid_t pid;
@@ -90,7 +94,7 @@ static int open_sub_cgroup(struct exec *x, const char *sub, struct um_error *err
 	if (r >= 0)
 		r = um_cgroup_open(x->host, path, &x->cg, err);
 	if (r < 0)
-		return um_error_wrap(err, r, "--cgroup %s", sub);
+		return um_error_wrap(err, r, "--cgroup %s: bad sub cgroup path", sub);
 	for (size_t i = 0; i < x->host->n; i++)
 		if (own->fds[i] >= 0 && x->cg->fds[i] < 0)
 			return um_error_set(err, -ENOENT,
@@ -139,6 +143,8 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 	if (x->init_pidfd < 0)
 		return um_error_set(err, -ESRCH, "container not running");
 	r = um_spec_load(x->arena, dir, "config.json", &x->spec, err);
+	if (r >= 0 && !x->spec->ns[UM_NS_MOUNT].present)
+		r = um_hostmounts_root(dir, &x->root, err);
 	if (r < 0)
 		return r;
 	r = o->process_file ? um_exec_from_file(x->arena, x->spec, o, &x->process, err)
@@ -154,6 +160,7 @@ static int load(struct exec *x, const struct um_runtime *rt, const struct um_run
 				    "--console-socket is for processes with a terminal");
 	if (x->process.terminal && !o->console_socket && o->detach)
 		return um_error_set(err, -EINVAL, "a detached terminal needs --console-socket");
+	x->may_follow = !o->cgroup;
 	r = open_cgroup(x, o, err);
 	if (r >= 0 && x->state.systemd_unit && !o->cgroup)
 		r = um_runtime_scope(rt, &x->state, &x->scope, err);
@@ -220,6 +227,12 @@ static int enter(struct exec *x, struct um_error *err)
 	r = x->cg ? um_cgroup_join_self(x->cg, x->in_v2) : 0;
 	if (r < 0)
 		return um_error_errno(err, r, "join cgroup %s", x->cg->path);
+	if (!x->process.cpus_initial && !x->process.cpus_final)
+		um_affinity_reset();
+	um_why("linux.personality: as which system it sees this one");
+	if (x->spec->personality >= 0 &&
+	    um_sys_personality((unsigned long)x->spec->personality) < 0)
+		return um_error_errno(err, -errno, "linux.personality");
 	r = um_affinity_set(x->process.cpus_final, "final", err);
 	if (r >= 0 && !x->in_user_ns)
 		r = oom_score(x, err);
@@ -232,6 +245,11 @@ static int enter(struct exec *x, struct um_error *err)
 	um_why("into the container's namespaces");
 	if (flags && um_sys_setns(x->init_pidfd, (int)flags) < 0)
 		return um_error_errno(err, -errno, "enter the container's namespaces");
+	if (!x->spec->ns[UM_NS_MOUNT].present) {
+		r = um_hostmounts_enter(&x->root, x->state.rootfs, err);
+		if (r < 0)
+			return r;
+	}
 	um_explain_inside();
 	um_why("root of the user namespace");
 	if (x->namespaces & CLONE_NEWUSER &&
@@ -251,7 +269,7 @@ static int terminal(struct exec *x, struct um_error *err)
 	pts = root < 0 ? -errno : um_resolve(root, "dev/pts");
 	if (pts < 0)
 		return um_error_errno(err, pts, "process.terminal: /dev/pts");
-	r = um_console_setup(pts, &x->process, x->console_fd, &slave, err);
+	r = um_console_setup(pts, &x->process, x->console_fd, x->relayed, &slave, err);
 	return r < 0 ? r : um_console_become(slave, err);
 }
 
@@ -327,8 +345,19 @@ static void child(struct exec *x)
 /* Where the part of the tree that we are in is not ours, systemd moves it. */
 static int clone_into_cgroup(struct exec *x, struct clone_args *args)
 {
+	_cleanup_(um_cgroup_freep) struct um_cgroup *of_init = NULL;
 	int pid = um_sys_clone3(args);
 
+	if (pid < 0 && errno == EBUSY && x->may_follow) {
+		if (um_state_open_init_cgroup(&x->state, x->host, &of_init) < 0) {
+			errno = EBUSY;
+			return pid;
+		}
+		um_why("the container's cgroup takes no processes any more, since its groups have "
+		       "controllers: to its first process");
+		args->cgroup = (uint64_t)um_cgroup_clone_fd(of_init);
+		pid = um_sys_clone3(args);
+	}
 	if (pid < 0 && errno == EACCES && x->scope.unit) {
 		x->attach = true;
 		args->flags &= ~(uint64_t)CLONE_INTO_CGROUP;
@@ -425,7 +454,12 @@ static int clone_child(struct exec *x, struct um_error *err)
 		if (!pid)
 			child(x);
 		if (pid < 0)
-			pid = um_error_errno(err, -errno, "clone3");
+			pid = errno == EBUSY
+				      ? um_error_errno(err, -EBUSY,
+						       "adding pid of the new process to cgroups "
+						       "%s",
+						       x->cg->path)
+				      : um_error_errno(err, -errno, "clone3");
 	}
 	um_why("further children are to be in our own pid namespace again");
 	if (own >= 0 && !within)
@@ -490,6 +524,7 @@ static int run(struct exec *x, const struct um_runtime_exec *o, struct um_error 
 			r = um_error_errno(err, -errno, "socketpair");
 		} else {
 			local = pair[0];
+			x->relayed = true;
 			x->console_fd = pair[1];
 		}
 	}

@@ -22,25 +22,6 @@ static int append(struct um_arena *a, struct um_strv *v, char *const *more, size
 	return 0;
 }
 
-/* Later values of a variable replace earlier ones. */
-static void drop_shadowed(struct um_strv *env)
-{
-	size_t out = 0;
-
-	for (size_t i = 0; i < env->n; i++) {
-		size_t len = strcspn(env->v[i], "=");
-		bool again = false;
-
-		for (size_t k = i + 1; k < env->n && !again; k++)
-			again = !strncmp(env->v[i], env->v[k], len + 1);
-		if (!again)
-			env->v[out++] = env->v[i];
-	}
-	env->n = out;
-	if (env->v)
-		env->v[out] = NULL;
-}
-
 int um_exec_from_options(struct um_arena *a, const struct um_spec *spec,
 			 const struct um_runtime_exec *o, struct um_spec_process *ret,
 			 struct um_error *err)
@@ -70,7 +51,6 @@ int um_exec_from_options(struct um_arena *a, const struct um_spec *spec,
 		r = append(a, &p->env, o->env, o->n_env);
 	if (r < 0)
 		return r;
-	drop_shadowed(&p->env);
 	if (o->cwd)
 		p->cwd = o->cwd;
 	if (p->cwd[0] != '/')
@@ -100,6 +80,9 @@ int um_exec_from_options(struct um_arena *a, const struct um_spec *spec,
 		p->caps[UM_CAP_BOUNDING] |= UINT64_C(1) << cap;
 		p->caps[UM_CAP_EFFECTIVE] |= UINT64_C(1) << cap;
 		p->caps[UM_CAP_PERMITTED] |= UINT64_C(1) << cap;
+		/* which the kernel gives where it is inheritable by the configuration */
+		if (p->caps[UM_CAP_INHERITABLE])
+			p->caps[UM_CAP_AMBIENT] |= UINT64_C(1) << cap;
 	}
 	return 0;
 }

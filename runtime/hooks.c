@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "runtime/explain.h"
+#include "runtime/lsm.h"
 #include "runtime/process.h"
 #include "runtime/sys.h"
 
@@ -36,9 +37,11 @@ void um_hooks_output_release(struct um_hooks_output *o)
 		o->fd[i] = um_close(o->fd[i]);
 }
 
-static void child(const struct um_spec_hook *h, int input, const struct um_hooks_output *output)
+static void child(const struct um_spec_hook *h, const struct um_process_start *as, int input,
+		  const struct um_hooks_output *output)
 {
 	static char *const empty[] = {NULL};
+	struct um_process_start start;
 	char *args[] = {(char *)(uintptr_t)h->path, NULL};
 
 	const int keep[] = {um_explain_fd()};
@@ -49,9 +52,22 @@ static void child(const struct um_spec_hook *h, int input, const struct um_hooks
 	for (int i = 0; i < 2; i++)
 		if (output->fd[i] >= 0 && um_sys_dup2(output->fd[i], 1 + i) < 0)
 			_exit(127);
+	if (as && !as->confined && um_lsm_set(as->process, as->proc_fd, NULL) < 0)
+		_exit(127);
 	if (um_sys_dup2(input, 0) < 0 || um_process_keep_fds(0, keep, 1, NULL) < 0)
 		_exit(127);
-	/* who names none gets ours, as from crun and runc */
+	if (as && as->confined) {
+		um_sys_execve(h->path, h->args.n ? h->args.v : args,
+			      h->env.v ? h->env.v : as->process->env.v);
+		_exit(127);
+	}
+	if (as) {
+		start = *as;
+		start.hook = h;
+		start.preserve_fds = 0;
+		(void)!um_process_start(&start, NULL);
+		_exit(127);
+	}
 	um_sys_execve(h->path, h->args.n ? h->args.v : args,
 		      h->env.v	? h->env.v
 		      : environ ? environ
@@ -72,7 +88,8 @@ static int input_of(const char *text)
 }
 
 static int run_one(const struct um_spec_hook *h, const char *state_json,
-		   const struct um_hooks_output *output, struct um_error *err)
+		   const struct um_process_start *as, const struct um_hooks_output *output,
+		   struct um_error *err)
 {
 	_cleanup_close_ int input = input_of(state_json), pidfd = -1;
 	struct clone_args args = {
@@ -87,7 +104,7 @@ static int run_one(const struct um_spec_hook *h, const char *state_json,
 	if (pid < 0)
 		return um_error_errno(err, -errno, "clone");
 	if (!pid)
-		child(h, input, output);
+		child(h, as, input, output);
 	p = (struct pollfd){.fd = pidfd, .events = POLLIN};
 	if (h->timeout_sec) {
 		int64_t end =
@@ -113,8 +130,9 @@ static int run_one(const struct um_spec_hook *h, const char *state_json,
 		return um_error_set(err, -ETIMEDOUT, "%s: timed out after %lld s", h->path,
 				    (long long)h->timeout_sec);
 	if (WIFSIGNALED(status))
-		return um_error_set(err, -EIO, "%s: killed by signal %d", h->path,
-				    WTERMSIG(status));
+		return um_error_set(err, -EIO, "%s: killed by signal %d%s", h->path,
+				    WTERMSIG(status),
+				    WTERMSIG(status) == SIGSYS ? " (bad system call)" : "");
 	if (WEXITSTATUS(status) == 127)
 		return um_error_set(err, -ENOEXEC, "%s: cannot be executed, or exit status 127",
 				    h->path);
@@ -124,16 +142,17 @@ static int run_one(const struct um_spec_hook *h, const char *state_json,
 }
 
 int um_hooks_run(const struct um_spec_hooks *hooks, const char *kind, const char *state_json,
-		 const struct um_hooks_output *output, struct um_error *err)
+		 const struct um_process_start *as, const struct um_hooks_output *output,
+		 struct um_error *err)
 {
 	for (size_t i = 0; i < hooks->n; i++) {
 		int r;
 
 		um_why("hooks.%s[%zu]: a program of the caller's", kind, i);
-		r = run_one(&hooks->v[i], state_json, output, err);
-
+		r = run_one(&hooks->v[i], state_json, as, output, err);
 		if (r < 0)
-			return um_error_wrap(err, r, "hooks.%s[%zu]", kind, i);
+			return um_error_wrap(err, r, "hooks.%s[%zu]: error running %s hook #%zu",
+					     kind, i, kind, i);
 	}
 	return 0;
 }

@@ -164,18 +164,14 @@ static int make_user_ns(const struct um_spec_mount *m, int *ret, struct um_error
 	return r;
 }
 
-static int idmapped(const struct um_spec *s, const struct um_spec_mount *m, const char *bundle,
-		    int user_ns, int *ret, struct um_error *err)
+static int map_ids(const struct um_spec *s, const struct um_spec_mount *m, int user_ns, int mfd,
+		   struct um_error *err)
 {
 	struct um_spec_mount maps = *m;
-	_cleanup_close_ int made = -1, mfd = -1;
+	_cleanup_close_ int made = -1;
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP};
-	char source[PATH_MAX];
-	int r = um_io_path(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : bundle,
-			   m->source[0] == '/' ? "" : "/", m->source);
+	int r;
 
-	if (r < 0)
-		return um_error_errno(err, r, "source");
 	if (!m->n_uid_map && user_ns < 0) {
 		maps.uid_map = s->uid_map;
 		maps.gid_map = s->gid_map;
@@ -187,70 +183,34 @@ static int idmapped(const struct um_spec *s, const struct um_spec_mount *m, cons
 		if (r < 0)
 			return r;
 	}
-	um_why("mounts on %s: a copy with mapped owners", m->destination);
 	attr.userns_fd = (uint64_t)(made >= 0 ? made : user_ns);
+	if (um_sys_mount_setattr(mfd, "", AT_EMPTY_PATH | (m->idmap_recursive ? AT_RECURSIVE : 0),
+				 &attr, sizeof(attr)) < 0)
+		return um_error_errno(err, -errno, "idmap of %s", m->source);
+	return 0;
+}
+
+int um_idmap_source(const struct um_spec *s, size_t index, const char *bundle, int user_ns,
+		    int *ret, struct um_error *err)
+{
+	const struct um_spec_mount *m = &s->mounts[index];
+	_cleanup_close_ int mfd = -1;
+	char source[PATH_MAX];
+	int r = um_io_path(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : bundle,
+			   m->source[0] == '/' ? "" : "/", m->source);
+
+	if (r < 0)
+		return um_error_errno(err, r, "source");
+	um_why("mounts on %s: a copy of its source%s", m->destination,
+	       m->idmap ? " with mapped owners" : "");
 	mfd = um_sys_open_tree(AT_FDCWD, source,
 			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
 				       (m->links & UM_LINK_SOURCE ? AT_SYMLINK_NOFOLLOW : 0) |
 				       (m->recursive ? AT_RECURSIVE : 0));
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "bind source %s", source);
-	if (um_sys_mount_setattr(mfd, "", AT_EMPTY_PATH | (m->idmap_recursive ? AT_RECURSIVE : 0),
-				 &attr, sizeof(attr)) < 0)
-		return um_error_errno(err, -errno, "idmap of %s", source);
-	*ret = TAKE_FD(mfd);
-	return 0;
-}
-
-/* A copy of a bind's source, made where the caller's rights to reach it hold: the root of a user
- * namespace has none on a folder that is for the host's root alone. Later mounts of the host come
- * along and none goes back. -1: the init looks for itself, and says what is wrong. */
-static int source_outside(const struct um_spec_mount *m, const char *bundle)
-{
-	struct mount_attr slave = {.propagation = MS_SLAVE};
-	_cleanup_close_ int mfd = -1;
-	char source[PATH_MAX];
-
-	if (um_io_path(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : bundle,
-		       m->source[0] == '/' ? "" : "/", m->source) < 0)
-		return -1;
-	um_why("mounts on %s: the source, while it can be reached", m->destination);
-	mfd = um_sys_open_tree(AT_FDCWD, source,
-			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
-				       (m->links & UM_LINK_SOURCE ? AT_SYMLINK_NOFOLLOW : 0) |
-				       (m->recursive ? AT_RECURSIVE : 0));
-	if (mfd < 0 ||
-	    um_sys_mount_setattr(mfd, "", AT_EMPTY_PATH | AT_RECURSIVE, &slave, sizeof(slave)) < 0)
-		return -1;
-	return TAKE_FD(mfd);
-}
-
-int um_idmap_mounts(struct um_arena *a, const struct um_spec *s, const char *bundle, int user_ns,
-		    int **ret_fds, struct um_error *err)
-{
-	int *fds = NULL;
-
-	for (size_t i = 0; i < s->n_mounts; i++) {
-		const struct um_spec_mount *m = &s->mounts[i];
-		int r;
-
-		if (!m->idmap && (!m->bind || m->remount || !s->ns[UM_NS_USER].present))
-			continue;
-		if (!fds) {
-			fds = um_arena_zalloc(a, s->n_mounts * sizeof(*fds));
-			if (!fds)
-				return -ENOMEM;
-			for (size_t k = 0; k < s->n_mounts; k++)
-				fds[k] = -1;
-			*ret_fds = fds;
-		}
-		if (!m->idmap) {
-			fds[i] = source_outside(m, bundle);
-			continue;
-		}
-		r = idmapped(s, m, bundle, user_ns, &fds[i], err);
-		if (r < 0)
-			return um_error_wrap(err, r, "mounts[%zu] on %s", i, m->destination);
-	}
-	return 0;
+	r = m->idmap ? map_ids(s, m, user_ns, mfd, err) : 0;
+	if (r >= 0)
+		*ret = TAKE_FD(mfd);
+	return r;
 }

@@ -9,11 +9,10 @@
 um_must_check int um_idmap_write(const struct um_spec *s, pid_t pid, struct um_error *err);
 /* Who is not root and maps but its own group has to give setgroups(2) up for it. */
 bool um_idmap_denies_setgroups(const struct um_spec *s);
-/* Detached, idmapped copies of the sources of those bind mounts that ask for it, in an array with
- * one entry for each mount of @s (-1: not this one). It lives in @a. To be called where the caller
- * has its privileges over the file systems: not in the container. @user_ns: descriptor of the
- * namespace that linux.namespaces names by path, else -1. */
-um_must_check int um_idmap_mounts(struct um_arena *a, const struct um_spec *s, const char *bundle,
-				  int user_ns, int **ret_fds, struct um_error *err);
+/* A detached copy of the source of the bind mount mounts[@index], idmapped if it is to be. To be
+ * called where the caller has its privileges over the file systems: not in the container. @user_ns:
+ * descriptor of the namespace that linux.namespaces names by path, else -1. */
+um_must_check int um_idmap_source(const struct um_spec *s, size_t index, const char *bundle,
+				  int user_ns, int *ret, struct um_error *err);
 
 #endif

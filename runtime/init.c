@@ -17,6 +17,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "runtime/affinity.h"
 #include "runtime/console.h"
 #include "runtime/explain.h"
 #include "runtime/hooks.h"
@@ -124,16 +125,31 @@ static int runtime_hooks(struct um_init *in, struct um_error *err)
 	return r;
 }
 
+/* They find the container's root as their working directory, as runc's do. */
+static int create_container_hooks(struct um_init *in, const struct um_rootfs *root,
+				  struct um_error *err)
+{
+	const struct um_spec_hooks *hooks = &in->spec->hooks[UM_HOOK_CREATE_CONTAINER];
+
+	if (!hooks->n)
+		return 0;
+	um_why("the hooks' working directory: the container's root");
+	if (um_sys_fchdir(root->fd) < 0)
+		return um_error_errno(err, -errno, "hooks.createContainer: enter the root");
+	return um_hooks_run(hooks, "createContainer", in->state_json, NULL, &in->hooks_output, err);
+}
+
 static int set_up(struct um_init *in, struct um_error *err)
 {
 	struct um_rootfs root = {.spec = in->spec,
 				 .path = in->rootfs,
 				 .bundle = in->bundle,
 				 .cg = in->cg,
-				 .mount_fds = in->mount_fds,
+				 .sync_fd = in->sync_fd,
 				 .cgroup_ns = in->spec->ns[UM_NS_CGROUP].present,
 				 .user_ns = in->spec->ns[UM_NS_USER].present,
 				 .no_pivot = in->no_pivot,
+				 .journal_fd = in->journal_fd,
 				 .fd = -1,
 				 .proc_fd = -1};
 	int r = 0;
@@ -141,6 +157,7 @@ static int set_up(struct um_init *in, struct um_error *err)
 	um_why("into the container's cgroup, in the hierarchies where it is not yet");
 	if (in->cg && (r = um_cgroup_join_self(in->cg, in->in_v2)) < 0)
 		return um_error_errno(err, r, "join cgroup %s", in->cg->path);
+	um_affinity_reset();
 	r = enter_namespaces(in, err);
 	if (r >= 0)
 		r = identity(in, err);
@@ -154,10 +171,9 @@ static int set_up(struct um_init *in, struct um_error *err)
 	if (r >= 0)
 		r = runtime_hooks(in, err);
 	if (r >= 0)
-		r = um_hooks_run(&in->spec->hooks[UM_HOOK_CREATE_CONTAINER], "createContainer",
-				 in->state_json, &in->hooks_output, err);
+		r = create_container_hooks(in, &root, err);
 	if (r >= 0 && in->spec->process.terminal && in->spec->has_process)
-		r = um_console_init(&root, &in->spec->process, in->console_fd, true, err);
+		r = um_console_init(&root, &in->spec->process, in->console_fd, in->relayed, err);
 	if (r >= 0 && in->spec->has_process)
 		um_process_make_cwd(root.fd, &in->spec->process);
 	if (r >= 0)
@@ -173,6 +189,23 @@ static int set_up(struct um_init *in, struct um_error *err)
 		r = um_rootfs_enter(&root, err);
 	UM_FAULT("runtime.init.pivoted");
 	return r;
+}
+
+static void die(int sig)
+{
+	_exit(128 + sig);
+}
+
+/* The first process of a pid namespace is not killed by a signal that it does not handle. While it
+ * waits for `start` the usual ones are to end it, as they end runc's; the program has them as
+ * always. */
+static void die_of_signals(void)
+{
+	static const int deadly[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+	struct sigaction a = {.sa_handler = die};
+
+	for (size_t i = 0; i < UM_ARRAY_LEN(deadly); i++)
+		sigaction(deadly[i], &a, NULL);
 }
 
 /* Waits for `start`. Returns the connection, over which a failure is reported; its end by execve
@@ -203,25 +236,40 @@ static int wait_for_start(int listen_fd, int pid, unsigned preserve_fds, int *re
 	}
 }
 
+/* They are confined as the program is, whose files they may be. Each by itself; where there is a
+ * listener for seccomp's notifications it can be told of one filter alone: theirs is the program's
+ * then, and what runs them is under it as well. */
+static int start_hooks(struct um_init *in, struct um_process_start *start, struct um_error *err)
+{
+	const struct um_spec_hooks *hooks = &in->spec->hooks[UM_HOOK_START_CONTAINER];
+
+	if (!hooks->n || in->seccomp_fd < 0)
+		return um_hooks_run(hooks, "startContainer", in->state_json, start,
+				    &in->hooks_output, err);
+	start->late_hooks = hooks;
+	start->hook_json = in->state_json;
+	start->hooks_output = &in->hooks_output;
+	return 0;
+}
+
 static int run_program(struct um_init *in, struct um_error *err)
 {
 	struct um_seccomp_listener listener = {.socket = in->seccomp_fd, .json = in->seccomp_json};
-	const struct um_process_start start = {.process = &in->spec->process,
-					       .seccomp = &in->seccomp,
-					       .listener = &listener,
-					       .landlock = &in->spec->landlock,
-					       .preserve_fds = in->preserve_fds,
-					       .setgroups_allowed = !in->setgroups_denied,
-					       .keep_groups = in->spec->asked.keep_groups};
+	struct um_process_start start = {.process = &in->spec->process,
+					 .seccomp = &in->seccomp,
+					 .listener = &listener,
+					 .landlock = &in->spec->landlock,
+					 .preserve_fds = in->preserve_fds,
+					 .setgroups_allowed = !in->setgroups_denied,
+					 .keep_groups = in->spec->asked.keep_groups,
+					 .proc_fd = in->proc_fd};
 	int r;
 
 	if (!in->spec->has_process)
 		return um_error_set(err, -EINVAL, "process: is not set, and start needs it");
-	clearenv(); /* these hooks are programs of the container: the caller's is not for them */
-	r = um_hooks_run(&in->spec->hooks[UM_HOOK_START_CONTAINER], "startContainer",
-			 in->state_json, &in->hooks_output, err);
-
-	um_hooks_output_release(&in->hooks_output);
+	r = start_hooks(in, &start, err);
+	if (!start.late_hooks)
+		um_hooks_output_release(&in->hooks_output);
 	/* not before the hooks, which would get it */
 	if (r >= 0 && in->proc_fd >= 0)
 		r = um_lsm_set(&in->spec->process, in->proc_fd, err);
@@ -315,6 +363,7 @@ void um_init_main(struct um_init *in)
 		r = um_sync_expect(in->sync_fd, UM_SYNC_CONTINUE, &err);
 	if (r < 0)
 		fail(report, &err);
+	die_of_signals();
 	if (in->start_fd >= 0) {
 		um_close(in->sync_fd);
 		um_explain_stop(); /* `start` may want to see the rest, and brings a descriptor */

@@ -18,9 +18,9 @@ struct um_init {
 	int sync_fd;	     /* to the creator */
 	int creator_fd;	     /* the creator's end, closed first */
 	int state_dir_fd;    /* closed with it */
+	int journal_fd;	     /* no mount namespace: of its mounts; -1 */
 	int start_fd;	     /* listening socket that `start` connects to; -1: go on at once */
 	int console_fd;	     /* connected console socket, -1: none */
-	int *mount_fds;	     /* one for each mount, see um_idmap_mounts(); or NULL */
 	int proc_fd;	     /* for security labels; -1: none are set */
 	int ns_fds[UM_NS_N]; /* namespaces to join, -1 */
 	struct um_hooks_output hooks_output;
@@ -29,6 +29,7 @@ struct um_init {
 	const char *seccomp_json; /* for the listener */
 	unsigned preserve_fds, listen_fds;
 	bool no_pivot, no_new_keyring;
+	bool relayed;	      /* its terminal: by the creator, not by a console socket */
 	bool die_with_parent; /* until it is ready */
 	bool setgroups_denied;
 };

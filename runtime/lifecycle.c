@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -13,6 +14,7 @@
 #include "runtime/create.h"
 #include "runtime/explain.h"
 #include "runtime/hooks.h"
+#include "runtime/hostmounts.h"
 #include "runtime/state.h"
 #include "runtime/sync.h"
 #include "runtime/sys.h"
@@ -33,8 +35,8 @@ int um_runtime_run_hooks(int dir, const struct um_runtime_state *s, struct um_ar
 	if (r >= 0)
 		r = um_hooks_open_output(spec, &output, err);
 	return r < 0 ? r
-		     : um_hooks_run(&spec->hooks[kind], um_spec_hook_name(kind), json, &output,
-				    err);
+		     : um_hooks_run(&spec->hooks[kind], um_spec_hook_name(kind), json, NULL,
+				    &output, err);
 }
 
 static int connect_start(int dir, int *ret, struct um_error *err)
@@ -130,12 +132,24 @@ int um_runtime_state(const struct um_runtime *rt, struct um_arena *a, const char
 	return r < 0 ? r : um_state_load(dir, id, a, ret, err);
 }
 
+/* The program's end takes nobody with it where it is not the first of a pid namespace. */
+static bool shares_pids(const struct um_runtime *rt, struct um_arena *a, const char *id)
+{
+	_cleanup_close_ int dir = -1;
+	struct um_spec *spec;
+
+	if (um_state_open(rt, id, &dir, NULL) < 0 ||
+	    um_spec_load(a, dir, "config.json", &spec, NULL) < 0)
+		return false;
+	return !spec->ns[UM_NS_PID].present || spec->ns[UM_NS_PID].path;
+}
+
 int um_runtime_kill(const struct um_runtime *rt, const char *id, int sig, bool all,
 		    struct um_error *err)
 {
 	_cleanup_(um_cgroups_freep) struct um_cgroups *host = NULL;
 	_cleanup_(um_cgroup_freep) struct um_cgroup *cg = NULL;
-	_cleanup_arena_ struct um_arena *a = um_arena_new(1 << 20);
+	_cleanup_arena_ struct um_arena *a = um_arena_new(64u << 20);
 	_cleanup_close_ int pidfd = -1;
 	struct um_runtime_state s;
 	int r;
@@ -145,6 +159,8 @@ int um_runtime_kill(const struct um_runtime *rt, const char *id, int sig, bool a
 	r = um_runtime_state(rt, a, id, &s, err);
 	if (r < 0)
 		return r;
+	if (sig == SIGKILL && !all && s.cgroup && s.status != UM_RUNTIME_CREATING)
+		all = shares_pids(rt, a, id);
 	um_why("the signal that was asked for");
 	if (all) {
 		r = um_state_open_cgroup(&s, &host, &cg, err);
@@ -249,6 +265,8 @@ int um_runtime_delete(const struct um_runtime *rt, const char *id, bool force, s
 		if (r >= 0)
 			r = um_cgroup_remove(host, s.cgroup, err);
 	}
+	if (r >= 0)
+		r = um_hostmounts_undo(dir, err);
 	if (r < 0)
 		return r;
 	UM_FAULT("runtime.delete.cgroup");
@@ -302,6 +320,12 @@ int um_runtime_ps(const struct um_runtime *rt, const char *id, pid_t **ret, size
 	return r < 0 ? r : um_cgroup_pids(cg, ret, ret_n, err);
 }
 
+static int by_id(const void *a, const void *b)
+{
+	return strcmp(((const struct um_runtime_state *)a)->id,
+		      ((const struct um_runtime_state *)b)->id);
+}
+
 int um_runtime_list(const struct um_runtime *rt, struct um_arena *a, struct um_runtime_state **ret,
 		    size_t *ret_n, struct um_error *err)
 {
@@ -329,6 +353,8 @@ int um_runtime_list(const struct um_runtime *rt, struct um_arena *a, struct um_r
 	out = um_arena_zalloc(a, (v.len + 1) * sizeof(*out));
 	if (out && v.len)
 		memcpy(out, v.items, v.len * sizeof(*out));
+	if (out)
+		qsort(out, v.len, sizeof(*out), by_id);
 	*ret_n = v.len;
 	um_vec_release(&v);
 	if (r < 0)

@@ -16,11 +16,13 @@
 
 #include "base/io.h"
 #include "runtime/explain.h"
+#include "runtime/hooks.h"
 #include "runtime/landlock.h"
 #include "runtime/resolve.h"
 #include "runtime/sys.h"
 #include "runtime/user.h"
 
+#define SCHED_DEADLINE_POLICY 6
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 void um_process_reset_signals(void)
@@ -63,7 +65,12 @@ int um_process_limits(const struct um_spec_process *p, struct um_error *err)
 					  .period = p->sched_period};
 
 		if (um_sys_sched_setattr(0, &a, 0) < 0)
-			return um_error_errno(err, -errno, "process.scheduler");
+			return errno == EPERM && p->sched_policy == SCHED_DEADLINE_POLICY
+				       ? um_error_set(err, -EPERM,
+						      "process.scheduler: operation not permitted: "
+						      "process scheduler can't be used together "
+						      "with AllowedCPUs (linux.resources.cpu.cpus)")
+				       : um_error_errno(err, -errno, "process.scheduler");
 	}
 	if (p->ioprio >= 0 && um_sys_ioprio_set(1, 0, p->ioprio) < 0)
 		return um_error_errno(err, -errno, "process.ioPriority");
@@ -223,11 +230,17 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 	const struct um_spec_process *p = s->process;
 	bool setgroups_allowed = s->setgroups_allowed;
 	uint64_t have = 0, until_exec = 0;
-	int r = get_caps(&have);
+	struct um_error own = UM_ERROR_INIT;
+	int r = get_caps(&have), cwd;
 
 	if (r < 0)
 		return um_error_errno(err, r, "capget");
 	give_pipes(p);
+	/* by root, who may enter a folder that process.user may not; or by that user, if it is the
+	 * other way round */
+	cwd = enter_cwd(p, &own);
+	if (cwd < 0 && own.code != -EACCES)
+		return um_error_move(err, &own);
 	r = drop_bounding(p->caps[UM_CAP_BOUNDING], err);
 	if (r < 0)
 		return r;
@@ -255,7 +268,7 @@ static int confine(const struct um_process_start *s, struct um_error *err)
 		return r;
 	um_why("process.user.umask: which rights its new files do not have");
 	um_sys_umask(p->umask >= 0 ? (mode_t)p->umask : 0022);
-	return enter_cwd(p, err);
+	return cwd < 0 ? enter_cwd(p, err) : 0;
 }
 
 static const char *env_of(const struct um_spec_process *p, const char *name)
@@ -345,14 +358,17 @@ int um_process_start(const struct um_process_start *s, struct um_error *err)
 {
 	static char *const empty[] = {NULL};
 	const struct um_spec_process *p = s->process;
-	char path[PATH_MAX];
+	const struct um_strv *env = s->hook && s->hook->env.v ? &s->hook->env : &p->env;
+	struct um_strv args = s->hook ? s->hook->args : p->args;
+	char path[PATH_MAX], *path_alone[] = {path, NULL};
 	int ruleset = -1, r = um_landlock_prepare(s->landlock, &ruleset, err);
 
 	if (r >= 0)
 		r = confine(s, err);
 
 	if (r >= 0)
-		r = um_process_find(p, path, sizeof(path), err);
+		r = s->hook ? um_io_path(path, sizeof(path), "%s", s->hook->path)
+			    : um_process_find(p, path, sizeof(path), err);
 	if (r >= 0)
 		r = pass_fds(s->preserve_fds, err);
 	if (r < 0)
@@ -366,10 +382,19 @@ int um_process_start(const struct um_process_start *s, struct um_error *err)
 	/* as late as can be: a filter need not allow more than execve(2) */
 	if (r >= 0)
 		r = install(s, err);
+	if (r >= 0 && s->late_hooks) {
+		struct um_process_start as = *s;
+
+		as.confined = true;
+		r = um_hooks_run(s->late_hooks, "startContainer", s->hook_json, &as,
+				 s->hooks_output, err);
+	}
 	if (r < 0)
 		return r;
 	um_why("the container's program takes the place of this one");
-	um_sys_execve(path, p->args.v, p->env.v ? p->env.v : empty);
+	if (s->hook && !s->hook->args.n)
+		args = (struct um_strv){path_alone, 1};
+	um_sys_execve(path, args.v, env->v ? env->v : empty);
 	r = -errno;
 	if (r == -ENOENT)
 		return um_error_set(
@@ -418,15 +443,40 @@ int um_process_tell_fds(struct um_arena *a, struct um_spec_process *p, unsigned 
 	return r < 0 ? r : add_env(a, p, um_arena_printf(a, "LISTEN_PID=%d", getpid()));
 }
 
+/* Later values of a variable replace earlier ones. */
+static void drop_shadowed(struct um_strv *env)
+{
+	size_t out = 0;
+
+	for (size_t i = 0; i < env->n; i++) {
+		size_t len = strcspn(env->v[i], "=");
+		bool again = false;
+
+		for (size_t k = i + 1; k < env->n && !again; k++)
+			again = !strncmp(env->v[i], env->v[k], len + 1);
+		if (!again)
+			env->v[out++] = env->v[i];
+	}
+	env->n = out;
+	if (env->v)
+		env->v[out] = NULL;
+}
+
 int um_process_home(struct um_arena *a, struct um_spec_process *p)
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	char home[512] = "/";
+	const char *given;
+	int r;
 
-	if (env_of(p, "HOME"))
+	drop_shadowed(&p->env);
+	given = env_of(p, "HOME");
+	if (given && *given)
 		return 0;
 	f = open_passwd();
 	if (f)
 		um_user_home(f, p->uid, home, sizeof(home));
-	return add_env(a, p, um_arena_printf(a, "HOME=%s", home));
+	r = add_env(a, p, um_arena_printf(a, "HOME=%s", home));
+	drop_shadowed(&p->env); /* an empty one */
+	return r;
 }

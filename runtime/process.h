@@ -16,6 +16,13 @@ struct um_process_start {
 	unsigned preserve_fds; /* fds 3 .. 3 + n - 1 are passed on, others closed */
 	bool setgroups_allowed;
 	bool keep_groups; /* the caller's stay */
+	/* those of startContainer, run when all is in force but execve(2); NULL: none */
+	const struct um_spec_hooks *late_hooks;
+	const char *hook_json;
+	const struct um_hooks_output *hooks_output;
+	bool confined;			 /* all is in force already: a hook needs execve(2) alone */
+	int proc_fd;			 /* for the security label of a hook, see um_lsm_set() */
+	const struct um_spec_hook *hook; /* its program in place of the process's own, or NULL */
 };
 
 /* The last steps in their order: ownership of stdio's pipes, bounding set, groups, ids,

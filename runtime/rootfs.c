@@ -15,7 +15,9 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "runtime/explain.h"
+#include "runtime/hostmounts.h"
 #include "runtime/resolve.h"
+#include "runtime/sync.h"
 #include "runtime/sys.h"
 
 #define MAX_ADDED 2 /* options of our own beside those of a mount */
@@ -29,12 +31,28 @@ int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr)
 	return 0;
 }
 
-int um_rootfs_attach(int mfd, int target_fd)
+/* Has the container mounts of its own, where no other process sees them? */
+static bool own_mounts(const struct um_rootfs *r)
 {
-	if (um_sys_move_mount(mfd, "", target_fd, "",
-			      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-		return -errno;
-	return 0;
+	return r->journal_fd < 0;
+}
+
+int um_rootfs_attach(const struct um_rootfs *r, int mfd, int target_fd)
+{
+	struct mount_attr private = {.propagation = MS_PRIVATE};
+	int e = 0;
+
+	/* among the host's mounts: no peer of one of them, whose mounts would be the host's */
+	if (!own_mounts(r))
+		e = um_rootfs_set_attr(mfd, AT_RECURSIVE, &private);
+	if (!own_mounts(r) && e >= 0)
+		e = um_hostmounts_note(r->journal_fd, mfd, target_fd);
+	if (e >= 0 && um_sys_move_mount(mfd, "", target_fd, "",
+					MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		e = -errno;
+	if (!own_mounts(r) && e >= 0)
+		e = um_hostmounts_note_beneath(r->journal_fd, mfd);
+	return e;
 }
 
 static bool wants_shared(const struct um_rootfs *r)
@@ -67,12 +85,14 @@ int um_rootfs_open(struct um_rootfs *r, struct um_error *err)
 {
 	/* shared: bind mounts keep the host's as peers, so that mounts reach it */
 	struct mount_attr all = {.propagation = wants_shared(r) ? MS_SHARED : MS_SLAVE};
+	struct mount_attr private = {.propagation = MS_PRIVATE};
 	_cleanup_close_ int there = -1;
 	int e;
 
 	um_why(wants_shared(r) ? "linux.rootfsPropagation: mounts go both ways"
 			       : "what is mounted from here on stays in the container");
-	if (um_sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &all, sizeof(all)) < 0)
+	if (own_mounts(r) &&
+	    um_sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &all, sizeof(all)) < 0)
 		return um_error_errno(err, -errno, "propagation of /");
 	if (wants_shared(r) && (e = part_from_peers(r->path, err)) < 0)
 		return e;
@@ -85,7 +105,10 @@ int um_rootfs_open(struct um_rootfs *r, struct um_error *err)
 		there, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (r->fd < 0)
 		return um_error_errno(err, -errno, "root.path: open_tree %s", r->path);
-	e = um_rootfs_attach(r->fd, there);
+	e = um_rootfs_attach(r, r->fd, there);
+	/* where its parent is shared, it has become that as well */
+	if (e >= 0 && !own_mounts(r))
+		e = um_rootfs_set_attr(r->fd, AT_RECURSIVE, &private);
 	if (e < 0)
 		return um_error_errno(err, e, "root.path: mount %s", r->path);
 	return 0;
@@ -270,7 +293,7 @@ int um_rootfs_place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd,
 	e = apply_attrs(m, mfd, defer);
 	if (e < 0)
 		return um_error_errno(err, e, "mount attributes");
-	e = um_rootfs_attach(mfd, target);
+	e = um_rootfs_attach(r, mfd, target);
 	if (e < 0)
 		return um_error_errno(err, e, "move_mount");
 	e = apply_propagation(m, mfd);
@@ -322,7 +345,9 @@ static int mount_long(struct um_rootfs *r, const struct um_spec_mount *m, struct
 	mfd = um_resolve(r->fd, m->destination);
 	if (mfd < 0)
 		return um_error_errno(err, mfd, "find the mount");
-	e = apply_attrs(m, mfd, false);
+	e = own_mounts(r) ? 0 : um_hostmounts_note(r->journal_fd, mfd, mfd);
+	if (e >= 0)
+		e = apply_attrs(m, mfd, false);
 	if (e >= 0)
 		e = apply_propagation(m, mfd);
 	return e < 0 ? um_error_errno(err, e, "mount attributes") : 0;
@@ -396,6 +421,23 @@ static int host_sysfs(void)
 	return TAKE_FD(mfd);
 }
 
+/* Programs and masks find them by their paths: one that leads elsewhere is no accident
+ * (CVE-2019-19921). */
+static int check_ordinary(const struct um_rootfs *r, const struct um_spec_mount *m,
+			  struct um_error *err)
+{
+	_cleanup_close_ int there = -1;
+	struct stat st;
+
+	if (strcmp(m->type, "proc") && strcmp(m->type, "sysfs"))
+		return 0;
+	there = um_io_openat2(r->fd, m->destination, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0,
+			      RESOLVE_IN_ROOT);
+	if (there < 0 || fstat(there, &st) < 0 || S_ISDIR(st.st_mode))
+		return 0; /* not there: made when it is placed */
+	return um_error_set(err, -ENOTDIR, "%s must be mounted on ordinary directory", m->type);
+}
+
 static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, struct um_error *err)
 {
 	struct um_spec_mount copy = *mount, *m = &copy;
@@ -417,6 +459,9 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, stru
 	is_long = is_long || m->iversion; /* which fsconfig(2) does not know */
 	if (is_long)
 		return mount_long(r, m, err);
+	e = check_ordinary(r, m, err);
+	if (e < 0)
+		return e;
 	e = um_rootfs_new_fs(m->type, m->source, &m->data,
 			     m->read_only && superblock_follows(m->type), 0, &mfd, &first);
 	if (e == -EPERM && r->user_ns && !strcmp(m->type, "sysfs"))
@@ -431,113 +476,6 @@ static int mount_fs(struct um_rootfs *r, const struct um_spec_mount *mount, stru
 	return e;
 }
 
-/* ---- cgroup ---- */
-
-/* Who is root in a user namespace only gets no writable view of the host's tree. */
-static void cgroup_attrs(const struct um_rootfs *r, struct um_spec_mount *m)
-{
-	if (r->cgroup_ns || !r->user_ns)
-		return;
-	m->read_only = true;
-	m->attr_set |= MOUNT_ATTR_RDONLY;
-	m->attr_clr &= ~(uint64_t)MOUNT_ATTR_RDONLY;
-}
-
-/* The container's own group of hierarchy @h, found by its path on the host. */
-static int cgroup_tree(const struct um_rootfs *r, const struct um_cgroup_hierarchy *h)
-{
-	char path[PATH_MAX];
-	int fd;
-
-	if (um_io_path(path, sizeof(path), "%s%s", h->mount_point, r->cg->path) < 0)
-		return -ENAMETOOLONG;
-	fd = um_sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-static int mount_cgroup2(struct um_rootfs *r, const struct um_spec_mount *mount,
-			 struct um_error *err)
-{
-	struct um_spec_mount m = *mount;
-	_cleanup_close_ int mfd = -1;
-	int e;
-
-	cgroup_attrs(r, &m);
-	m.type = "cgroup2";
-	if (r->cgroup_ns) {
-		e = um_rootfs_new_fs("cgroup2", "cgroup", &m.data, false, 0, &mfd, err);
-		return e < 0 ? e : um_rootfs_place(r, &m, mfd, err);
-	}
-	for (size_t i = 0; r->cg && i < r->cg->host->n; i++)
-		if (r->cg->host->h[i].v2) {
-			mfd = cgroup_tree(r, &r->cg->host->h[i]);
-			if (mfd < 0)
-				return um_error_errno(err, mfd, "cgroup2");
-			return um_rootfs_place(r, &m, mfd, err);
-		}
-	return um_error_set(err, -EOPNOTSUPP, "cgroup2: this host has no cgroup v2");
-}
-
-/* v1 and hybrid: a tmpfs with the container's own group of each hierarchy in it. */
-static int mount_cgroup1(struct um_rootfs *r, const struct um_spec_mount *mount,
-			 struct um_error *err)
-{
-	static char *tmpfs_data[] = {(char *)"mode=755", (char *)"size=64k", NULL};
-	static const struct um_strv data = {tmpfs_data, 2};
-	struct um_spec_mount top = *mount;
-	_cleanup_close_ int mfd = -1;
-	int e = um_rootfs_new_fs("tmpfs", "cgroup", &data, false, 0, &mfd, err);
-
-	if (e < 0)
-		return e;
-	cgroup_attrs(r, &top);
-	top.type = "tmpfs";
-	e = um_rootfs_place(r, &top, mfd, err);
-	if (e < 0)
-		return e;
-	for (size_t i = 0; i < r->cg->host->n; i++) {
-		const struct um_cgroup_hierarchy *h = &r->cg->host->h[i];
-		const char *name = h->v2			   ? "unified"
-				   : !strncmp(h->name, "name=", 5) ? h->name + 5
-								   : h->name;
-		struct um_spec_mount m = {.type = "cgroup",
-					  .attr_set = top.attr_set,
-					  .attr_clr = top.attr_clr,
-					  .rec_propagation = MS_PRIVATE};
-		_cleanup_close_ int tree = -1;
-		char dest[PATH_MAX];
-
-		if (r->cg->fds[i] < 0)
-			continue;
-		if (um_io_path(dest, sizeof(dest), "%s/%s", mount->destination, name) < 0)
-			return um_error_errno(err, -ENAMETOOLONG, "cgroup");
-		m.destination = dest;
-		tree = cgroup_tree(r, h);
-		if (tree < 0)
-			return um_error_errno(err, tree, "cgroup %s", name);
-		e = um_rootfs_place(r, &m, tree, err);
-		if (e < 0)
-			return e;
-	}
-	return 0;
-}
-
-/* A container without a cgroup of its own sees the host's and writes to none. */
-static int mount_host_cgroups(struct um_rootfs *r, const struct um_spec_mount *mount,
-			      struct um_error *err)
-{
-	struct um_spec_mount m = *mount;
-	_cleanup_close_ int mfd = um_sys_open_tree(
-		AT_FDCWD, "/sys/fs/cgroup", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-
-	if (mfd < 0)
-		return um_error_errno(err, -errno, "open_tree /sys/fs/cgroup");
-	m.type = "cgroup";
-	m.rec_attr_set |= MOUNT_ATTR_RDONLY;
-	m.attr_clr = m.rec_attr_clr = 0; /* what the host has locked stays */
-	return um_rootfs_place(r, &m, mfd, err);
-}
-
 static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct um_error *err)
 {
 	if (m->remount) {
@@ -548,14 +486,8 @@ static int mount_one(struct um_rootfs *r, const struct um_spec_mount *m, struct 
 	}
 	if (m->bind)
 		return um_rootfs_bind(r, m, err);
-	if (!strcmp(m->type, "cgroup")) {
-		if (!r->cg)
-			return mount_host_cgroups(r, m, err);
-		return r->cg->host->mode == UM_CGROUP_V2 ? mount_cgroup2(r, m, err)
-							 : mount_cgroup1(r, m, err);
-	}
-	if (!strcmp(m->type, "cgroup2"))
-		return mount_cgroup2(r, m, err);
+	if (!strcmp(m->type, "cgroup") || !strcmp(m->type, "cgroup2"))
+		return um_rootfs_mount_cgroup(r, m, err);
 	return mount_fs(r, m, err);
 }
 
@@ -594,7 +526,9 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 		if (e < 0)
 			return um_error_errno(err, e, "root.readonly");
 	}
-	um_why("the container's root becomes the root, and the host's goes away");
+	um_why(own_mounts(r) ? "the container's root becomes the root, and the host's goes away"
+			     : "the container's root becomes its root: for itself, not for the "
+			       "mount namespace");
 	if (um_sys_fchdir(r->fd) < 0)
 		return um_error_errno(err, -errno, "enter the root file system");
 	/* what becomes of / from here on is not for the host */
@@ -602,7 +536,14 @@ int um_rootfs_enter(struct um_rootfs *r, struct um_error *err)
 	if (e < 0)
 		return e;
 	um_explain_inside();
-	if (r->no_pivot) {
+	if (!own_mounts(r)) {
+		/* the host's root stays where it is, for all */
+		if (um_sys_chroot(".") < 0)
+			return um_error_errno(err, -errno, "chroot");
+	} else if (r->no_pivot) {
+		e = um_rootfs_hide_host(r, err);
+		if (e < 0)
+			return e;
 		if (um_sys_move_mount(r->fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
 		    um_sys_chroot(".") < 0)
 			return um_error_errno(err, -errno, "chroot");

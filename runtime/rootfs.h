@@ -11,12 +11,13 @@ struct um_rootfs {
 	const char *path;	    /* of the root file system on the host, absolute; borrowed */
 	const char *bundle;	    /* for relative bind sources; borrowed */
 	const struct um_cgroup *cg; /* NULL: none; borrowed */
-	const int *mount_fds;	    /* one for each mount, -1: none; or NULL; borrowed */
+	int sync_fd;		    /* to the creator, which opens some sources; borrowed */
 	bool cgroup_ns;		    /* the process has a cgroup namespace of its own */
 	bool user_ns;
 	bool no_pivot;
-	int fd;	     /* the root of the new tree */
-	int proc_fd; /* a procfs of this pid namespace that no path leads to, -1: none yet */
+	int journal_fd; /* no mount namespace: see hostmounts.h; -1: one */
+	int fd;		/* the root of the new tree */
+	int proc_fd;	/* a procfs of this pid namespace that no path leads to, -1: none yet */
 	int deferred[UM_ROOTFS_MAX_DEFERRED]; /* mounts that become read-only at the end */
 	size_t n_deferred;
 };
@@ -30,16 +31,22 @@ um_must_check int um_rootfs_mask(struct um_rootfs *r, struct um_error *err);
 /* Read-only flags that were put off, then pivot_root(2): afterwards "/" is the container's. */
 um_must_check int um_rootfs_enter(struct um_rootfs *r, struct um_error *err);
 
+/* Takes away what of the host's would be left, without pivot_root(2), for its programs to use. */
+um_must_check int um_rootfs_hide_host(const struct um_rootfs *r, struct um_error *err);
+
 struct mount_attr;
 /* mount_setattr(2) of the mount @fd. @flags: 0 or AT_RECURSIVE. Negative errno. */
 um_must_check int um_rootfs_set_attr(int fd, unsigned flags, const struct mount_attr *attr);
 /* Attaches the detached mount @mfd over @target_fd. */
-um_must_check int um_rootfs_attach(int mfd, int target_fd);
+um_must_check int um_rootfs_attach(const struct um_rootfs *r, int mfd, int target_fd);
 /* Puts the mount @mfd where @m says, with all that @m says of it. */
 um_must_check int um_rootfs_place(struct um_rootfs *r, const struct um_spec_mount *m, int mfd,
 				  struct um_error *err);
 um_must_check int um_rootfs_bind(struct um_rootfs *r, const struct um_spec_mount *m,
 				 struct um_error *err);
+/* Of the types cgroup and cgroup2. */
+um_must_check int um_rootfs_mount_cgroup(struct um_rootfs *r, const struct um_spec_mount *m,
+					 struct um_error *err);
 /* r->proc_fd, opened once: that of the container's /proc, else one that is mounted nowhere. */
 um_must_check int um_rootfs_open_proc(struct um_rootfs *r, struct um_error *err);
 /* Writes a file of it ("self/oom_score_adj"), never one that is mounted over it. */

@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "runtime/resolve.h"
 #include "runtime/rootfs.h"
+#include "runtime/sync.h"
 #include "runtime/sys.h"
 
 /* 1: done. 0: the source is no link. What is there already must be the same link. */
@@ -50,16 +51,20 @@ int um_rootfs_bind(struct um_rootfs *r, const struct um_spec_mount *m, struct um
 		if (e)
 			return e < 0 ? e : 0;
 	}
-	if (r->mount_fds && r->mount_fds[index] >= 0) {
-		mfd = fcntl(r->mount_fds[index], F_DUPFD_CLOEXEC, 3);
-		if (mfd < 0)
-			return um_error_errno(err, -errno, "dup");
-		return um_rootfs_place(r, m, mfd, err);
+	if (m->idmap) {
+		e = um_sync_ask_source(r->sync_fd, index, &mfd, err);
+		return e < 0 ? e : um_rootfs_place(r, m, mfd, err);
 	}
 	mfd = um_sys_open_tree(AT_FDCWD, source,
 			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
 				       (m->links & UM_LINK_SOURCE ? AT_SYMLINK_NOFOLLOW : 0) |
 				       (m->recursive ? AT_RECURSIVE : 0));
+	if (mfd < 0 && errno == EACCES && r->user_ns) {
+		/* behind a folder that is the host's root's alone */
+		e = um_sync_ask_source(r->sync_fd, index, &mfd, err);
+		if (e < 0)
+			return e;
+	}
 	if (mfd < 0)
 		return um_error_errno(err, -errno, "bind source %s", source);
 	return um_rootfs_place(r, m, mfd, err);

@@ -15,18 +15,18 @@
 
 /* Attaches a copy of the mount @source; the first use attaches the mount itself. Older kernels
  * clone attached mounts only. */
-static int attach_copy(int source, bool *used, int target)
+static int attach_copy(const struct um_rootfs *r, int source, bool *used, int target)
 {
 	_cleanup_close_ int copy = -1;
 
 	if (!*used) {
 		*used = true;
-		return um_rootfs_attach(source, target);
+		return um_rootfs_attach(r, source, target);
 	}
 	copy = um_sys_open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (copy < 0)
 		return -errno;
-	return um_rootfs_attach(copy, target);
+	return um_rootfs_attach(r, copy, target);
 }
 
 static int open_null(struct um_error *err)
@@ -61,9 +61,14 @@ static int mask_paths(struct um_rootfs *r, struct um_error *err)
 
 	for (size_t i = 0; i < paths->n; i++) {
 		_cleanup_close_ int target = um_resolve(r->fd, paths->v[i]);
+		bool again = false;
 		struct stat st;
 		int e = 0;
 
+		for (size_t k = 0; k < i && !again; k++)
+			again = !strcmp(paths->v[i], paths->v[k]);
+		if (again)
+			continue;
 		um_why("linux.maskedPaths: nothing is to be seen at %s", paths->v[i]);
 		if (target == -ENOENT || target == -ENOTDIR)
 			continue; /* nothing to hide */
@@ -77,12 +82,12 @@ static int mask_paths(struct um_rootfs *r, struct um_error *err)
 							     MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
 						     &dir, err);
 			if (e >= 0)
-				e = attach_copy(dir, &dir_used, target);
+				e = attach_copy(r, dir, &dir_used, target);
 		} else {
 			if (null < 0)
 				e = null = open_null(err);
 			if (e >= 0)
-				e = attach_copy(null, &null_used, target);
+				e = attach_copy(r, null, &null_used, target);
 		}
 		if (e < 0)
 			return um_error_wrap(err, e, "linux.maskedPaths[%zu] %s", i, paths->v[i]);
@@ -109,7 +114,7 @@ static int readonly_paths(struct um_rootfs *r, struct um_error *err)
 			e = copy < 0 ? -errno : um_rootfs_set_attr(copy, AT_RECURSIVE, &ro);
 		}
 		if (e >= 0)
-			e = um_rootfs_attach(copy, target);
+			e = um_rootfs_attach(r, copy, target);
 		if (e < 0)
 			return um_error_errno(err, e, "linux.readonlyPaths[%zu] %s", i,
 					      paths->v[i]);

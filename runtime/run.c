@@ -116,6 +116,8 @@ int um_runtime_run(const struct um_runtime *rt, const struct um_runtime_create *
 	c.dir = um_close(c.dir); /* set-up is over: others may take the lock while we wait */
 	if (r >= 0 && !o.detach)
 		r = wait_for(&c, &signals, master, err);
+	if (r < 0 && master >= 0)
+		um_console_drain(master);
 	if (r < 0 || (!o.detach && !o.keep)) {
 		int d;
 

@@ -93,7 +93,8 @@ um_must_check int um_runtime_exec(const struct um_runtime *rt, const struct um_r
 				  struct um_error *err);
 um_must_check int um_runtime_state(const struct um_runtime *rt, struct um_arena *a, const char *id,
 				   struct um_runtime_state *ret, struct um_error *err);
-/* @all: every process of the container's cgroup. */
+/* @all: every process of the container's cgroup; also with SIGKILL where the container has no pid
+ * namespace of its own. */
 um_must_check int um_runtime_kill(const struct um_runtime *rt, const char *id, int sig, bool all,
 				  struct um_error *err);
 um_must_check int um_runtime_delete(const struct um_runtime *rt, const char *id, bool force,

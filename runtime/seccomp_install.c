@@ -38,7 +38,8 @@ int um_seccomp_connect(const struct um_spec_seccomp *s, int *ret, struct um_erro
 		return 0;
 	r = um_console_connect(s->listener_path, &fd, err);
 	if (r < 0)
-		return um_error_wrap(err, r, "linux.seccomp.listenerPath");
+		return um_error_wrap(
+			err, r, "linux.seccomp.listenerPath: failed to connect with seccomp agent");
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
 		return um_error_errno(err, -errno, "linux.seccomp.listenerPath");
 	*ret = TAKE_FD(fd);

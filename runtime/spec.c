@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/mount.h>
 
 #include "base/io.h"
 #include "runtime/affinity.h"
@@ -228,7 +229,7 @@ static int decode_caps(struct um_decoder *d, const struct um_json *node, void *b
 		um_json_foreach (it, list) {
 			int cap = it->type == UM_JSON_STR ? um_spec_cap(it->str) : -EINVAL;
 
-			if (cap == -EINVAL || (cap < 0 && strncmp(it->str, "CAP_", 4)))
+			if (cap == -EINVAL)
 				return um_decode_bad(d, "must hold capability names");
 			if (cap >= 0)
 				p->caps[i] |= UINT64_C(1) << cap;
@@ -536,6 +537,27 @@ static int check_sysctl(struct um_decoder *d, const struct um_spec *s)
 	return 0;
 }
 
+/* Without a mount namespace: what would change the host's own mounts, or needs one. */
+static int check_host_mounts(struct um_decoder *d, const struct um_spec *s)
+{
+	const uint64_t with_host = MS_SHARED | MS_SLAVE;
+
+	if (s->ns[UM_NS_USER].present)
+		return um_decode_unsupported(d, "linux.namespaces: a user namespace without a "
+						"mount namespace is not supported: its root may "
+						"not mount");
+	if (s->rootfs_propagation & with_host)
+		return um_decode_unsupported(d, "linux.rootfsPropagation: shared and slave need a "
+						"mount namespace");
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if ((s->mounts[i].propagation | s->mounts[i].rec_propagation) & with_host)
+			return um_decode_unsupported(d,
+						     "mounts[%zu]: options: shared and slave "
+						     "need a mount namespace",
+						     i);
+	return 0;
+}
+
 static int check_whole(struct um_decoder *d, const struct um_spec *s)
 {
 	const struct um_spec_ns *ns = s->ns;
@@ -547,10 +569,12 @@ static int check_whole(struct um_decoder *d, const struct um_spec *s)
 					     "user namespace",
 					     i);
 
-	if (!ns[UM_NS_MOUNT].present)
-		return um_decode_unsupported(
-			d,
-			"linux.namespaces: a container without a mount namespace is not supported");
+	if (!ns[UM_NS_MOUNT].present) {
+		int r = check_host_mounts(d, s);
+
+		if (r < 0)
+			return r;
+	}
 	if (s->hostname && !ns[UM_NS_UTS].present)
 		return um_decode_bad(d, "hostname needs a uts namespace");
 	if (s->domainname && !ns[UM_NS_UTS].present)

@@ -7,6 +7,7 @@
 
 #include "base/num.h"
 #include "runtime/decode.h"
+#include "runtime/mempolicy.h"
 
 /* ---- namespaces and mappings ---- */
 

@@ -164,7 +164,7 @@ static int decode_pids(struct um_decoder *d, const struct um_json *node, void *b
 	int r = um_decode_object(d, node, fields, UM_ARRAY_LEN(fields), &s->limits);
 
 	if (r >= 0 && s->limits.pids == 0)
-		s->limits.pids = UM_CG_MAX; /* as runc and crun read it */
+		s->limits.pids = 1; /* its own program, as runc reads it since 1.4 */
 	return r;
 }
 

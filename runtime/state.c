@@ -283,6 +283,29 @@ int um_state_open_cgroup(const struct um_runtime_state *s, struct um_cgroups **h
 	return r < 0 ? r : um_cgroup_open(*host, s->cgroup, cg, err);
 }
 
+int um_state_open_init_cgroup(const struct um_runtime_state *s, const struct um_cgroups *host,
+			      struct um_cgroup **ret)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(65536);
+	size_t len = strlen(s->cgroup);
+	char path[64], *line;
+
+	snprintf(path, sizeof(path), "/proc/%lld/cgroup", (long long)s->pid);
+	if (um_io_read_file(AT_FDCWD, path, &b, NULL) < 0)
+		return -ESRCH;
+	line = !strncmp(um_buf_str(&b), "0::", 3) ? b.data : strstr(um_buf_str(&b), "\n0::");
+	if (!line)
+		return -ENOENT;
+	line = strchr(line, '/');
+	if (!line)
+		return -ENOENT;
+	line[strcspn(line, "\n")] = '\0';
+	if (strncmp(line, s->cgroup, len) || line[len] != '/' ||
+	    um_cgroup_check_path(line, NULL) < 0)
+		return -EXDEV;
+	return um_cgroup_open(host, line, ret, NULL);
+}
+
 int um_state_hook_json(struct um_arena *a, const char *id, const char *status, int64_t pid,
 		       const char *bundle, const struct um_spec *spec, const char **ret)
 {

@@ -35,6 +35,10 @@ int um_state_pid_of(int pidfd);
 /* Its group; both are the caller's to free, also after an error. -EOPNOTSUPP: it has none. */
 um_must_check int um_state_open_cgroup(const struct um_runtime_state *s, struct um_cgroups **host,
 				       struct um_cgroup **cg, struct um_error *err);
+/* The v2 group of its first process, if that is beneath its own: where a container with a systemd
+ * of its own, or with an engine, has moved it. Negative errno. */
+um_must_check int um_state_open_init_cgroup(const struct um_runtime_state *s,
+					    const struct um_cgroups *host, struct um_cgroup **ret);
 /* What a hook reads. Allocated in @a. */
 um_must_check int um_state_hook_json(struct um_arena *a, const char *id, const char *status,
 				     int64_t pid, const char *bundle, const struct um_spec *spec,

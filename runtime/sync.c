@@ -69,6 +69,70 @@ int um_sync_expect(int fd, enum um_sync_type want, struct um_error *err)
 	return 0;
 }
 
+int um_sync_send_fd(int fd, int passed)
+{
+	struct um_sync_msg m;
+	struct iovec iov = {&m, sizeof(m)};
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr h = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof(control)};
+	ssize_t n;
+
+	memset(&m, 0, sizeof(m));
+	m.type = UM_SYNC_CONTINUE;
+	control.h.cmsg_level = SOL_SOCKET;
+	control.h.cmsg_type = SCM_RIGHTS;
+	control.h.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.h), &passed, sizeof(int));
+	do
+		n = sendmsg(fd, &h, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+int um_sync_ask_source(int fd, size_t index, int *ret_fd, struct um_error *err)
+{
+	struct um_sync_msg m;
+	struct iovec iov = {&m, sizeof(m)};
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr h = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof(control)};
+	struct cmsghdr *c;
+	ssize_t n;
+	int r;
+
+	memset(&m, 0, sizeof(m));
+	m.type = UM_SYNC_SOURCE;
+	m.pid = (int32_t)index;
+	r = send_msg(fd, &m);
+	if (r < 0)
+		return um_error_errno(err, r, "talk to the creator");
+	do
+		n = recvmsg(fd, &h, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof(m))
+		return um_error_set(err, -EPIPE, "the creator died");
+	m.error.msg[sizeof(m.error.msg) - 1] = '\0';
+	if (m.type == UM_SYNC_ERROR)
+		return um_error_move(err, &m.error);
+	c = CMSG_FIRSTHDR(&h);
+	if (m.type != UM_SYNC_CONTINUE || !c || c->cmsg_level != SOL_SOCKET ||
+	    c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
+		return um_error_set(err, -EPROTO, "no source came from the creator");
+	memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
+	return 0;
+}
+
 int um_sync_send_start(int fd, int explain_fd, bool json)
 {
 	const char how[] = {json ? UM_SYNC_START_JSON : UM_SYNC_START, '\0'};

@@ -11,7 +11,8 @@ struct um_cli {
 	const char *log_path;
 	bool log_json, debug;
 	bool no_warnings; /* --log-level error */
-	char **argv;	  /* the whole command line */
+	bool root_given;
+	char **argv; /* the whole command line */
 };
 
 struct um_cli_verb {

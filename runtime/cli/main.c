@@ -246,6 +246,7 @@ static int global_option(struct um_cli *cli, int c, struct um_error *err)
 	switch (c) {
 	case OPT_ROOT:
 		cli->rt.root = optarg;
+		cli->root_given = true;
 		return 0;
 	case OPT_LOG:
 		return log_to(cli, optarg, err);

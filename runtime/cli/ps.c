@@ -1,4 +1,5 @@
 /* ps: ids of processes, or what the host's ps(1) says of them. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,12 +92,23 @@ static int host_ps(char **args, const pid_t *pids, size_t n, struct um_error *er
 	return r;
 }
 
+/* That of procps: busybox's knows no -f. */
+static bool have_ps(void)
+{
+	char target[PATH_MAX] = "";
+
+	if (access("/bin/ps", X_OK) < 0)
+		return false;
+	return readlink("/bin/ps", target, sizeof(target) - 1) < 0 || !strstr(target, "busybox");
+}
+
 int um_cli_ps(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
 	static const struct option options[] = {{"format", required_argument, NULL, 'f'},
 						{NULL, 0, NULL, 0}};
 	_cleanup_arena_ struct um_arena *a = um_arena_new(64u << 20);
 	_cleanup_free_ pid_t *pids = NULL;
+	char *full[] = {NULL, (char *)(uintptr_t) "-ef", NULL};
 	struct um_json *list;
 	bool json = false;
 	size_t n;
@@ -117,6 +129,8 @@ int um_cli_ps(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 		return r;
 	if (!json && argc - optind > 1)
 		return host_ps(argv + optind + 1, pids, n, err);
+	if (!json && have_ps())
+		return host_ps(full + 1, pids, n, err);
 	if (!json) {
 		puts("PID");
 		for (size_t i = 0; i < n; i++)

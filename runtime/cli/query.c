@@ -1,6 +1,7 @@
 /* state, list */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "runtime/cli/cli.h"
@@ -11,6 +12,17 @@ int um_cli_print_json(const struct um_arena *a, const struct um_json *o)
 	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(16u << 20);
 
 	if (um_arena_failed(a) || um_json_write_pretty(&b, o, 2) < 0)
+		return -ENOMEM;
+	puts(um_buf_str(&b));
+	return fflush(stdout) ? -EIO : 0;
+}
+
+/* In one line, as callers of runc read it. */
+static int print_line(const struct um_arena *a, const struct um_json *o)
+{
+	_cleanup_buf_ struct um_buf b = UM_BUF_INIT(16u << 20);
+
+	if (um_arena_failed(a) || um_json_write(&b, o) < 0)
 		return -ENOMEM;
 	puts(um_buf_str(&b));
 	return fflush(stdout) ? -EIO : 0;
@@ -84,6 +96,8 @@ int um_cli_list(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 		return -ENOMEM;
 	if (parse_format(argc, argv, &json, &quiet) < 0 || optind != argc)
 		return um_cli_usage(err, UM_CLI_LIST_USAGE);
+	if (cli->root_given && access(cli->rt.root, F_OK) < 0)
+		return um_error_errno(err, -errno, "--root %s", cli->rt.root);
 	r = um_runtime_list(&cli->rt, a, &s, &n, err);
 	if (r < 0)
 		return r;
@@ -91,7 +105,7 @@ int um_cli_list(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 		list = um_json_new_arr(a);
 		for (size_t i = 0; i < n; i++)
 			um_json_append(list, state_json(a, &s[i]));
-		return um_cli_print_json(a, list);
+		return print_line(a, list);
 	}
 	if (!quiet)
 		printf("%-24s %-10s %-10s %-24s %s\n", "ID", "PID", "STATUS", "BUNDLE", "CREATED");

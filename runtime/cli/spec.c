@@ -1,6 +1,8 @@
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "base/io.h"
 #include "base/json.h"
@@ -35,7 +37,7 @@ static const char middle[] =
 	"     \"options\": [\"nosuid\", \"noexec\", \"nodev\", \"relatime\", \"ro\"]}\n  ],\n"
 	"  \"linux\": {\n%s"
 	"    \"namespaces\": [{\"type\": \"pid\"}, %s{\"type\": \"ipc\"}, {\"type\": \"uts\"},\n"
-	"                   {\"type\": \"mount\"}, {\"type\": \"cgroup\"}],\n"
+	"                   {\"type\": \"mount\"}%s],\n"
 	"    \"maskedPaths\": [\"/proc/acpi\", \"/proc/asound\", \"/proc/kcore\", \"/proc/keys\",\n"
 	"      \"/proc/latency_stats\", \"/proc/timer_list\", \"/proc/timer_stats\",\n"
 	"      \"/proc/sched_debug\", \"/sys/firmware\", \"/proc/scsi\"],\n"
@@ -47,6 +49,14 @@ static const char sys_new[] =
 static const char sys_bind[] =
 	"    {\"destination\": \"/sys\", \"type\": \"none\", \"source\": \"/sys\",\n"
 	"     \"options\": [\"rbind\", \"nosuid\", \"noexec\", \"nodev\", \"ro\"]},\n";
+
+/* As runc's example: with cgroup v1 the container sees its own groups without one, too. */
+static bool only_cgroup2(void)
+{
+	struct statfs fs;
+
+	return statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
 
 int um_cli_spec(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 {
@@ -83,7 +93,8 @@ int um_cli_spec(struct um_cli *cli, int argc, char **argv, struct um_error *err)
 	um_buf_addf(&b, "      \"bounding\": %s,\n      \"effective\": %s,\n", caps, caps);
 	um_buf_addf(&b, "      \"permitted\": %s\n    },\n", caps);
 	um_buf_addf(&b, middle, rootless ? "" : ", \"gid=5\"", rootless ? sys_bind : sys_new, maps,
-		    rootless ? "{\"type\": \"user\"}, " : "{\"type\": \"network\"}, ");
+		    rootless ? "{\"type\": \"user\"}, " : "{\"type\": \"network\"}, ",
+		    only_cgroup2() ? ", {\"type\": \"cgroup\"}" : "");
 	if (um_buf_error(&b))
 		return um_buf_error(&b);
 	dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -185,6 +185,29 @@ def test_pidfd_socket_that_is_not_there(box):
     assert not box.left(), box.left()
 
 
+def test_exec_follows_the_first_process_into_a_sub_cgroup(box):
+    """A group whose children have controllers takes no process: systemd in a container makes it so."""
+    box.up("exec sleep 1000")
+    group = next(g for g in box.cgroups() if os.path.exists(g + "/cgroup.subtree_control"))
+    controller = read(group + "/cgroup.controllers").split()[0]
+    os.mkdir(group + "/inner")
+    pid = box.state()["pid"]
+    wait_for("the program", lambda: read(f"/proc/{pid}/comm") == "sleep\n")
+    for file, text in (("inner/cgroup.procs", str(pid)), ("cgroup.subtree_control", "+" + controller)):
+        with open(f"{group}/{file}", "w") as f:
+            f.write(text)
+    try:
+        r = box.oci("exec", "c", "cat", "/proc/self/cgroup", ok=True)
+        assert "0::/inner" in r.out.splitlines(), r
+        r = box.oci("exec", "--cgroup", "/", "c", "true")
+        assert r.rc and "to cgroups" in r.err and "busy" in r.err, r
+        r = box.oci("exec", "--cgroup", "/inner", "c", "true")
+        assert r.rc == 0 or "does not exist in hierarchy" in r.err, r
+    finally:
+        box.oci("delete", "--force", "c", ok=True)
+    assert not box.left(), box.left()
+
+
 def test_exec_in_a_sub_cgroup(box):
     up(box)
     dirs = box.cgroups()

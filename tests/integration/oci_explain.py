@@ -157,7 +157,7 @@ def test_namespaces_by_path(box):
         box.save("true")
         steps = under_strace(box, "$oci run $b c")
         assert {s["process"] for s in steps} == {"umiak-oci", "helper", "init"}
-        assert find(steps, "setns", "CLONE_NEWNET")["process"] == "init"
+        assert find(steps, "setns", "CLONE_NEWNET")["process"] == "helper"
         assert "join the network namespace" in find(steps, "setns", "CLONE_NEWNET")["why"]
     finally:
         p.kill()

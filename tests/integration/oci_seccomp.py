@@ -217,6 +217,16 @@ def test_somebody_else_decides(box):
             assert said["state"]["id"] == "c" and said["state"]["pid"] == said["pid"], said
             assert said["state"]["status"] == "creating" and said["state"]["bundle"] == box.bundle, said
             assert said["state"]["annotations"] == {"org.example.a": "b"}, said
+        # A hook of the program's kind is under the same filter, and is told of by the same descriptor.
+        box.config["hooks"] = {"startContainer": [
+            {"path": "/bin/sh", "args": ["sh", "-c", "mkdir /tmp/x 2>/tmp/err; ls /proc/self/fd >/tmp/fds; id -u >/tmp/id"]}]}
+        box.process["user"] = {"uid": 1000, "gid": 1000}
+        r = box.run("true")
+        assert r.rc == 0 and len(listener.got) == 1 and listener.got.pop(), r
+        assert "Connection refused" in read(box.root + "/tmp/err") and read(box.root + "/tmp/id") == "1000\n"
+        assert read(box.root + "/tmp/fds").split() == ["0", "1", "2", "3"]
+        del box.config["hooks"]
+        box.process["user"] = {"uid": 0, "gid": 0}
         # One in the background, and a process in it later.
         box.up("while :; do sleep 0.05; done")
         pid = box.state()["pid"]

@@ -36,6 +36,7 @@ class Box:
         self.process = self.config["process"]
         self.linux = self.config["linux"]
         self.process["terminal"] = False
+        self.ns("cgroup")
         self.config["root"]["readonly"] = False
         self.linux["cgroupsPath"] = f"/{self.name}/c"
 

@@ -215,7 +215,7 @@ static const struct {
 	{{.process = "\"env\": [\"A\"]"}, "env[0]", -EINVAL},
 	{{.process = "\"env\": [\"=b\"]"}, "env[0]", -EINVAL},
 	{{.process = "\"env\": [1]"}, "env", -EINVAL},
-	{{.process = "\"capabilities\": {\"bounding\": [\"chown\"]}"}, "bounding", -EINVAL},
+	{{.process = "\"capabilities\": {\"bounding\": [7]}"}, "bounding", -EINVAL},
 	{{.process = "\"capabilities\": {\"bounding\": \"CAP_CHOWN\"}"}, "bounding", -EINVAL},
 	{{.process = "\"capabilities\": []"}, "capabilities", -EINVAL},
 	{{.process = "\"rlimits\": [{\"type\": \"RLIMIT_X\", \"soft\": 1, \"hard\": 1}]"},

@@ -622,6 +622,8 @@ int um_spec_decode(struct um_arena *a, const struct um_json *json, struct um_spe
 	if (r >= 0)
 		r = check_version(&d, s->oci_version);
 	if (r >= 0)
+		um_spec_settle_pids(s, s->oci_version);
+	if (r >= 0)
 		r = map_caller(&d, s);
 	if (r >= 0)
 		r = check_whole(&d, s);

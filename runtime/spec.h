@@ -252,6 +252,9 @@ um_must_check int um_spec_decode_process(struct um_arena *a, const struct um_jso
 /* linux.resources alone, as `update --resources` reads it. */
 um_must_check int um_spec_decode_resources(struct um_arena *a, const struct um_json *json,
 					   struct um_spec *into, struct um_error *err);
+/* pids.limit 0: since version 1.3 of the specification a limit, before it none: what engines of
+ * that time, Debian 12's podman among them, write for "unlimited". */
+void um_spec_settle_pids(struct um_spec *s, const char *oci_version);
 /* Reads, parses and decodes a file. */
 um_must_check int um_spec_load(struct um_arena *a, int dirfd, const char *path,
 			       struct um_spec **ret, struct um_error *err);

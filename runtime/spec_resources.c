@@ -1,4 +1,5 @@
 /* linux.resources of config.json, which `update` reads alone, too. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/decode.h"
@@ -161,11 +162,17 @@ static int decode_pids(struct um_decoder *d, const struct um_json *node, void *b
 		LIMIT_NUM("limit", pids, -1, INT64_MAX),
 	};
 	struct um_spec *s = base;
-	int r = um_decode_object(d, node, fields, UM_ARRAY_LEN(fields), &s->limits);
 
-	if (r >= 0 && s->limits.pids == 0)
-		s->limits.pids = 1; /* its own program, as runc reads it since 1.4 */
-	return r;
+	return um_decode_object(d, node, fields, UM_ARRAY_LEN(fields), &s->limits);
+}
+
+void um_spec_settle_pids(struct um_spec *s, const char *oci_version)
+{
+	if (s->limits.pids != 0)
+		return;
+	/* 1: for the container's own program, as runc has it since 1.4 */
+	s->limits.pids =
+		!strncmp(oci_version, "1.", 2) && atoi(oci_version + 2) >= 3 ? 1 : UM_CG_MAX;
 }
 
 static int decode_throttle(struct um_decoder *d, const struct um_json *node, void *at)

@@ -133,6 +133,8 @@ int um_runtime_update(const struct um_runtime *rt, const char *id, const char *j
 	if (um_arena_failed(a))
 		return -ENOMEM;
 	r = um_spec_decode_resources(a, saved, all, err);
+	um_spec_settle_pids(changes, um_json_get_str(config, "ociVersion", ""));
+	um_spec_settle_pids(all, um_json_get_str(config, "ociVersion", ""));
 	if (r >= 0)
 		r = um_state_open_cgroup(&s, &host, &cg, err);
 	if (r < 0)

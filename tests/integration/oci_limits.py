@@ -53,6 +53,21 @@ def test_memory_for_the_program_is_refused_above_its_limit(box):
     assert r.out.strip() == "137", r
 
 
+def test_what_no_processes_mean(box):
+    # Since 1.3 a limit; before what engines write for none.
+    for version, limit, want in (("1.0.2", 0, "max"), ("1.2.1", 0, "max"), ("1.3.0", 0, "1"),
+                                 ("1.3.0", -1, "max")):
+        box.config["ociVersion"] = version
+        box.linux["resources"] = {"pids": {"limit": limit}}
+        box.process["args"] = ["sleep", "1000"]
+        box.save()
+        box.oci("run", "--detach", "--bundle", box.bundle, "c", ok=True)
+        assert read(box.cgroup_file("pids.max", "pids.max")).strip() == want, (version, limit)
+        box.oci("update", "--cpu-share", "512", "c", ok=True)  # the rest stays
+        assert read(box.cgroup_file("pids.max", "pids.max")).strip() == want, (version, limit)
+        box.oci("delete", "--force", "c", ok=True)
+
+
 def devices(box, *rules):
     """@rules: (allow, "c 1:3 rw") in order, after all is denied."""
     out = [{"allow": False, "access": "rwm"}]

@@ -258,6 +258,8 @@ def test_a_memory_limit_kills(p):
 
 
 def test_a_pids_limit_holds(p):
+    for none in ("-1", "0"):
+        assert p.out("--pids-limit", none, "busybox", "sh", "-c", "true & wait; echo $?") == "0\n"
     out = p.run("--pids-limit", "8", "busybox", "sh", "-c",
                 "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; echo done", rc=2)
     assert "can't fork" in out.err, out

@@ -310,8 +310,8 @@ def test_nginx_and_redis_from_debian_come_back(node):
         node.ready(name)
         wait_for(f"{name} to answer", answers)
         uid = node.get("pod", name)["metadata"]["uid"]
-        pids = glob.glob(f"{CGROUPS}/pids/{node.cgroup}/pods/*/pod{uid}/{ctr}-*/cgroup.procs")
-        os.kill(min(int(p) for p in read(pids[0]).split()), signal.SIGKILL)
+        group = glob.glob(f"{CGROUPS}/pids/{node.cgroup}/pods/*/pod{uid}/{ctr}-*")[0]
+        os.kill(first_process(group), signal.SIGKILL)
         wait_for("the restart", lambda: node.get("pod", name)["status"]["containerStatuses"][0]
                  ["restartCount"] == 1)
         node.ready(name)

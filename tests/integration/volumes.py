@@ -52,9 +52,8 @@ def pid_of(node, name, ctr="main"):
     uid = node.get("pod", name)["metadata"]["uid"]
     for d in glob.glob(f"{CGROUPS}/pids/{node.cgroup}/pods/*/pod{uid}/{ctr}-*") + \
             glob.glob(f"{CGROUPS}/{node.cgroup}/pods/*/pod{uid}/{ctr}-*"):
-        pids = sorted(int(p) for p in read(d + "/cgroup.procs").split())
-        if pids:
-            return pids[0]
+        if first_process(d):
+            return first_process(d)
     raise AssertionError(f"no process of {name}/{ctr}")
 
 

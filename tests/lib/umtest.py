@@ -67,6 +67,17 @@ def alive(pid):
         return False
 
 
+def first_process(group):
+    """The oldest process of a cgroup's folder, or None. By its start: pids begin again after the
+    last."""
+    found = []
+    for pid in read(group + "/cgroup.procs").split():
+        with contextlib.suppress(OSError):
+            started = int(read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()[19])
+            found.append((started, int(pid)))
+    return min(found)[1] if found else None
+
+
 def groups(name):
     """The cgroups /NAME of all hierarchies."""
     return glob.glob(f"{CGROUPS}/*/{name}") + glob.glob(f"{CGROUPS}/{name}")
@@ -274,9 +285,8 @@ class Node:
                 continue
             for d in glob.glob(f"{CGROUPS}/pids/{self.cgroup}/pods/*/pod{uid}/{ctr}-*") + \
                     glob.glob(f"{CGROUPS}/{self.cgroup}/pods/*/pod{uid}/{ctr}-*"):
-                pids = sorted(int(p) for p in read(d + "/cgroup.procs").split())
-                if pids:
-                    return pids[0]
+                if first_process(d):
+                    return first_process(d)
         raise AssertionError(f"no process of {name}/{ctr}")
 
     # ---- leaks

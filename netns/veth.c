@@ -212,45 +212,44 @@ int um_veth_make(struct um_nl *host, struct um_nl *pod, int netns_fd, const char
 	return 0;
 }
 
-int um_veth_remove(struct um_nl *host, const char *uid, struct um_error *err)
+/* The link that has the name of @uid: 1 and *ret, or 0 where there is none, or it is no veth. */
+static int look(struct um_nl *host, const char *uid, struct um_link *ret, struct um_error *err)
 {
-	struct um_link l;
 	char name[IFNAMSIZ];
 	int r;
 
 	um_veth_name(uid, name);
-	r = um_link_get(host, name, 0, &l);
-	if (r == -ENODEV)
-		return 0;
-	if (r < 0)
+	r = um_link_get(host, name, 0, ret);
+	if (r < 0 && r != -ENODEV)
 		return um_nl_fail(host, err, r, "look for link %s of pod %s", name, uid);
-	if (!l.veth || (l.alias[0] && strcmp(l.alias, uid) != 0))
-		return 0;
+	return r == 0 && ret->veth;
+}
+
+int um_veth_remove(struct um_nl *host, const char *uid, struct um_error *err)
+{
+	struct um_link l;
+	int r = look(host, uid, &l, err);
+
+	if (r <= 0 || (l.alias[0] && strcmp(l.alias, uid) != 0))
+		return r < 0 ? r : 0;
 	r = um_link_delete(host, l.index);
 	if (r < 0 && r != -ENODEV)
-		return um_nl_fail(host, err, r, "remove link %s of pod %s", name, uid);
+		return um_nl_fail(host, err, r, "remove link %s of pod %s", l.name, uid);
 	return 0;
 }
 
 int um_veth_let_go(struct um_nl *host, const char *uid, uint32_t addr, struct um_error *err)
 {
 	struct um_link l;
-	char name[IFNAMSIZ];
-	int r;
+	int r = look(host, uid, &l, err);
 
-	um_veth_name(uid, name);
-	r = um_link_get(host, name, 0, &l);
-	if (r == -ENODEV)
-		return 0;
-	if (r < 0)
-		return um_nl_fail(host, err, r, "look for link %s of pod %s", name, uid);
-	if (!l.veth || strcmp(l.alias, uid) != 0)
-		return 0;
+	if (r <= 0 || strcmp(l.alias, uid) != 0)
+		return r < 0 ? r : 0;
 	r = um_link_delete_route(host, l.index, addr, 32);
 	if (r == 0)
 		r = um_link_alias(host, l.index, GONE);
 	if (r < 0 && r != -ENODEV)
-		return um_nl_fail(host, err, r, "let go of link %s of pod %s", name, uid);
+		return um_nl_fail(host, err, r, "let go of link %s of pod %s", l.name, uid);
 	return 0;
 }
 

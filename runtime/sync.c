@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/cleanup.h"
 #include "runtime/console.h"
 
 static int send_msg(int fd, const struct um_sync_msg *m)
@@ -95,10 +96,11 @@ int um_sync_send_fd(int fd, int passed)
 	return n < 0 ? -errno : 0;
 }
 
-int um_sync_ask_source(int fd, size_t index, int *ret_fd, struct um_error *err)
+/* A message, and the descriptor that came with it: -1 where none did. As recv(2), negative errno.
+ */
+static ssize_t receive_fd(int fd, void *data, size_t len, int *ret_fd)
 {
-	struct um_sync_msg m;
-	struct iovec iov = {&m, sizeof(m)};
+	struct iovec iov = {data, len};
 	union {
 		struct cmsghdr h;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -109,6 +111,24 @@ int um_sync_ask_source(int fd, size_t index, int *ret_fd, struct um_error *err)
 			   .msg_controllen = sizeof(control)};
 	struct cmsghdr *c;
 	ssize_t n;
+
+	*ret_fd = -1;
+	do
+		n = recvmsg(fd, &h, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	c = CMSG_FIRSTHDR(&h);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
+	return n;
+}
+
+int um_sync_ask_source(int fd, size_t index, int *ret_fd, struct um_error *err)
+{
+	_cleanup_close_ int source = -1;
+	struct um_sync_msg m;
 	int r;
 
 	memset(&m, 0, sizeof(m));
@@ -117,19 +137,14 @@ int um_sync_ask_source(int fd, size_t index, int *ret_fd, struct um_error *err)
 	r = send_msg(fd, &m);
 	if (r < 0)
 		return um_error_errno(err, r, "talk to the creator");
-	do
-		n = recvmsg(fd, &h, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)sizeof(m))
+	if (receive_fd(fd, &m, sizeof(m), &source) != (ssize_t)sizeof(m))
 		return um_error_set(err, -EPIPE, "the creator died");
 	m.error.msg[sizeof(m.error.msg) - 1] = '\0';
 	if (m.type == UM_SYNC_ERROR)
 		return um_error_move(err, &m.error);
-	c = CMSG_FIRSTHDR(&h);
-	if (m.type != UM_SYNC_CONTINUE || !c || c->cmsg_level != SOL_SOCKET ||
-	    c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
+	if (m.type != UM_SYNC_CONTINUE || source < 0)
 		return um_error_set(err, -EPROTO, "no source came from the creator");
-	memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
+	*ret_fd = TAKE_FD(source);
 	return 0;
 }
 
@@ -144,27 +159,7 @@ int um_sync_send_start(int fd, int explain_fd, bool json)
 
 int um_sync_recv_start(int fd, char *ret_how, int *ret_fd)
 {
-	struct iovec iov = {ret_how, 1};
-	union {
-		struct cmsghdr h;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = &control,
-			   .msg_controllen = sizeof(control)};
-	struct cmsghdr *c;
-	ssize_t n;
+	ssize_t n = receive_fd(fd, ret_how, 1, ret_fd);
 
-	*ret_fd = -1;
-	do
-		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return n < 0 ? -errno : -EPIPE;
-	c = CMSG_FIRSTHDR(&m);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
-	return 0;
+	return n > 0 ? 0 : n < 0 ? (int)n : -EPIPE;
 }
